@@ -1,0 +1,76 @@
+"""What every test gets: isolation, and a check that nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+# Background threads that belong to libraries and live as long as the process.
+LIBRARY_THREADS = (
+    "asyncio_",  # bluesky keeps its event loop in a thread per RunEngine
+    "bluesky-",
+    "cb_",
+    "dispatcher",
+    "epics",
+    "fsspecIO",
+    "zarr_io",
+    "zarr_",
+    "debug_monitor",
+    "get_put",
+    "metadata",
+    "monitor",
+    "util",
+    "signal_set",
+    "ThreadPoolExecutor-zarr",
+    "AnyIO worker thread",
+)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Return the folder of real scans; skip where there is none."""
+    given = os.environ.get("TOMOSERVICE_TEST_DATA")
+    place = Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not place.is_dir():
+        pytest.skip(f"no folder of real scans at {place} (set TOMOSERVICE_TEST_DATA)")
+    return place
+
+
+@pytest.fixture(autouse=True)
+def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "TILED_CACHE_DIR"):
+        monkeypatch.setenv(name, str(home))
+    for name in list(os.environ):
+        if name.startswith(("TOMOSERVICE__", "TILED_API_KEY", "TILED_CONFIG", "TILED_PROFILES")):
+            monkeypatch.delenv(name)
+
+
+def _own_threads() -> set[threading.Thread]:
+    return {
+        thread
+        for thread in threading.enumerate()
+        if thread.is_alive() and not thread.name.startswith(LIBRARY_THREADS)
+    }
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_running() -> Iterator[None]:
+    threads, children = _own_threads(), set(psutil.Process().children(recursive=True))
+    yield
+    deadline = time.monotonic() + 5
+    left: set[object] = set()
+    while time.monotonic() < deadline:
+        new_children = set(psutil.Process().children(recursive=True)) - children
+        left = (_own_threads() - threads) | new_children
+        if not left:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"left running: {left}")
