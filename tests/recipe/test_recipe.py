@@ -1,0 +1,191 @@
+"""The recipe: what it accepts, how it says no, and what stays the same for ever."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tomoservice.errors import RecipeError, RecipeVersionError
+from tomoservice.recipe import (
+    SCHEMA_VERSION,
+    Recipe,
+    load_recipe,
+    parse_recipe,
+    parse_text,
+    read_recipe,
+    recipe_schema,
+    shipped_recipe,
+    shipped_recipes,
+)
+from tomoservice.recipe.migrations import migrate
+
+STAGES = [
+    "frames",
+    "flat_field",
+    "outliers",
+    "stripes",
+    "phase",
+    "minus_log",
+    "rotation_axis",
+    "reconstruction",
+    "output",
+]
+
+
+def test_the_stages_stand_in_physical_order() -> None:
+    fields = [name for name in Recipe.model_fields if name not in {"schema_version", "name", "description"}]
+    assert fields == STAGES
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipes_are_valid_and_survive_yaml_and_json(name: str) -> None:
+    recipe = shipped_recipe(name)
+    assert recipe.name == name
+    assert parse_text(recipe.to_yaml()) == recipe
+    assert parse_text(recipe.to_json()) == recipe
+    assert parse_recipe(recipe.dump()).hash == recipe.hash
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"reconstruct": {}}, "reconstruct: unknown key; did you mean 'reconstruction'?"),
+        (
+            {"reconstruction": {"method": "fourier", "filter": "ram"}},
+            "reconstruction.filter: got 'ram', wants",
+        ),
+        ({"reconstruction": {"method": "gridrec"}}, "reconstruction.method: got 'gridrec', wants one of"),
+        ({"rotation_axis": 296}, "rotation_axis: got 296, wants a mapping"),
+        ({"rotation_axis": {"value": 3}}, "rotation_axis: got {'value': 3}, wants a mapping with the key"),
+        ({"rotation_axis": {"method": "value"}}, "rotation_axis.value: is missing"),
+        ({"rotation_axis": {"method": "value", "value": float("nan")}}, "rotation_axis.value: got nan"),
+        ({"rotation_axis": {"method": "auto", "search": [5, 2]}}, "must go from low to high"),
+        (
+            {"frames": {"rows": {"start": 5, "stop": 3}}},
+            "frames.rows: stop (3) must be greater than start (5)",
+        ),
+        ({"frames": {"binning": 0}}, "frames.binning: got 0, wants greater than or equal to 1"),
+        ({"frames": None}, "frames: got None, wants a mapping"),
+        ({"stripes": {"method": "vo"}}, "stripes.method: got 'vo', wants 'none'"),
+        ({7: {}}, "7: a stage's name must be text"),
+        ([], "a recipe is a mapping of stages, got list"),
+        ("fourier", "a recipe is a mapping of stages, got str"),
+        ({"schema_version": "x"}, "schema_version: got 'x', wants a whole number"),
+        ({"schema_version": True}, "schema_version: got True, wants a whole number"),
+    ],
+)
+def test_an_error_names_the_field_what_it_got_and_what_it_wants(content: Any, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(content, name="my.yml")
+    assert said in str(caught.value)
+    assert str(caught.value).startswith("my.yml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_every_problem_is_named_at_once() -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe({"frames": {"binning": 0, "row": {}}, "outputs": {}})
+    assert len(caught.value.problems) == 3
+
+
+def test_the_hash_depends_on_what_determines_the_result_and_on_nothing_else() -> None:
+    first = parse_recipe({"rotation_axis": {"method": "value", "value": 296}, "name": "a"})
+    same = parse_text("description: b\nrotation_axis: {value: 296.0, method: value}\n")
+    other = parse_recipe({"rotation_axis": {"method": "value", "value": 296.5}})
+    assert first.hash == same.hash
+    assert first.hash != other.hash
+
+
+def test_the_hash_of_the_default_never_changes_within_a_schema_version() -> None:
+    # Stored recipes are found by it: a change needs a new schema version and a migration.
+    assert SCHEMA_VERSION == 1
+    assert Recipe().hash == "9af463267ba7c583bbb83f513e73ac8355b493dc444eef4cc3e18131446c2c34"
+
+
+def test_a_recipe_cannot_be_changed_in_place() -> None:
+    recipe = Recipe()
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.name = "other"  # type: ignore[misc]
+    changed = recipe.changed(rotation_axis={"method": "value", "value": 12})
+    assert recipe.rotation_axis.method == "auto"
+    assert changed.rotation_axis.method == "value"
+    with pytest.raises(RecipeError, match="unknown key"):
+        recipe.changed(axis=12)
+
+
+def test_a_newer_recipe_is_refused_with_the_way_out() -> None:
+    with pytest.raises(RecipeVersionError, match=r"got 2, this version of tomoservice reads up to 1; update"):
+        parse_recipe({"schema_version": 2})
+
+
+def test_migrations_are_applied_in_turn_without_touching_the_original() -> None:
+    def rename(content: dict[str, Any]) -> dict[str, Any]:
+        return {("rotation_axis" if key == "center" else key): value for key, value in content.items()}
+
+    def wrap(content: dict[str, Any]) -> dict[str, Any]:
+        return {**content, "rotation_axis": {"method": "value", "value": content["rotation_axis"]}}
+
+    old = {"schema_version": 1, "center": 5.0}
+    new = migrate(old, target=3, steps={1: rename, 2: wrap})
+    assert new == {"schema_version": 3, "rotation_axis": {"method": "value", "value": 5.0}}
+    assert old == {"schema_version": 1, "center": 5.0}
+    with pytest.raises(RecipeError, match="no way leads from 2 to 3"):
+        migrate({"schema_version": 2}, target=3, steps={1: rename})
+
+
+def test_the_schema_has_a_title_and_a_help_text_for_every_field() -> None:
+    schema = recipe_schema()
+    json.dumps(schema)
+    for name, model in {"Recipe": schema, **schema["$defs"]}.items():
+        assert model.get("description"), name
+        assert model["additionalProperties"] is False, name
+        for field, form in model["properties"].items():
+            referred = schema["$defs"].get(str(form.get("$ref")).removeprefix("#/$defs/"), {})
+            assert form.get("title") or referred.get("title"), (name, field)
+            if field not in {"method", *STAGES}:
+                assert form.get("description"), (name, field)
+    assert schema["$defs"]["AxisValue"]["properties"]["value"]["unit"] == "pixel"
+
+
+def test_files(tmp_path: Path) -> None:
+    path = tmp_path / "r.yml"
+    with pytest.raises(RecipeError, match=r"r\.yml: no such file"):
+        read_recipe(path)
+    path.write_text("frames: [", "utf-8")
+    with pytest.raises(RecipeError, match="no valid YAML or JSON"):
+        read_recipe(path)
+    path.write_text("", "utf-8")
+    assert read_recipe(path) == Recipe()
+    path.write_text(json.dumps({"frames": {"binning": 2}}), "utf-8")
+    assert load_recipe(path).frames.binning == 2
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        read_recipe(path)
+    with pytest.raises(RecipeError, match=r"neither a file nor a shipped recipe \(.*default"):
+        load_recipe("defualt")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        read_recipe(tmp_path)
+
+
+@given(
+    value=st.floats(-1e4, 1e4),
+    start=st.integers(0, 100),
+    length=st.integers(1, 100),
+    cutoff=st.floats(0, 1, exclude_min=True),
+)
+def test_any_recipe_survives_yaml_to_the_bit(value: float, start: int, length: int, cutoff: float) -> None:
+    recipe = parse_recipe(
+        {
+            "frames": {"rows": {"start": start, "stop": start + length}},
+            "rotation_axis": {"method": "value", "value": value},
+            "reconstruction": {"method": "fourier", "filter": "hann", "filter_cutoff": cutoff},
+        }
+    )
+    assert parse_recipe(yaml.safe_load(recipe.to_yaml())) == recipe
+    assert parse_recipe(json.loads(recipe.to_json())).hash == recipe.hash

@@ -1,0 +1,152 @@
+"""A tomography scan: lazily read frames and the geometry that belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tomoservice.errors import InputError
+
+
+class ImageKey(IntEnum):
+    """What a frame shows, as NXtomo numbers it."""
+
+    PROJECTION = 0
+    FLAT = 1
+    DARK = 2
+    INVALID = 3
+
+
+class Frames(Protocol):
+    """A stack of frames (frame, row, column) that is read when it is indexed.
+
+    Reading takes basic indices (integers and slices with positive steps) on every axis, and returns
+    a NumPy array of `dtype`. Nothing is cached: who needs a frame twice keeps it.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of frames, rows and columns."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel, in native byte order."""
+
+    def __getitem__(self, key: Any, /) -> NDArray[Any]:
+        """Read what `key` selects."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOrigin:
+    """Where a scan came from, for the record that goes with every result."""
+
+    kind: str
+    """Name of the source: dxchange, nxtomo, tiff, bluesky."""
+    location: str
+    """Path of the file or directory, or address of the Tiled node."""
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    """Data sets that were read, by what they hold (projections, flats, darks, angles)."""
+    run_uid: str | None = None
+    """Bluesky run, if any."""
+    files: tuple[str, ...] = ()
+    """Raw files behind the scan, as far as they are visible from here."""
+
+
+@dataclass(frozen=True, slots=True)
+class TomoScan:
+    """One tomography scan.
+
+    Attributes are read-only; a scan holds its files open until `close`, and is a context manager.
+    """
+
+    projections: Frames
+    """Projections (angle, row, column), in the order of acquisition."""
+    angles_deg: NDArray[np.float64]
+    """Angle of each projection in degrees, as recorded; one per projection."""
+    origin: ScanOrigin
+    """Where the scan came from."""
+    flats: Frames | None = None
+    """Open-beam frames (frame, row, column), or None."""
+    darks: Frames | None = None
+    """Frames without beam (frame, row, column), or None."""
+    image_keys: NDArray[np.int8] | None = None
+    """`ImageKey` of every frame in the order of acquisition, where the source tells it."""
+    rotation_axis: float | None = None
+    """Column of the rotation axis in the full frame, if known."""
+    pixel_size_um: float | None = None
+    """Size of a pixel at the sample, in micrometres."""
+    energy_kev: float | None = None
+    """Photon energy in keV."""
+    distance_mm: float | None = None
+    """Distance from sample to detector in millimetres."""
+    sample_name: str | None = None
+    """Name of the sample."""
+    notes: tuple[str, ...] = ()
+    """What the source had to decide, in sentences for the user (counts that did not match, say)."""
+    closer: Callable[[], None] | None = None
+    """Called once by `close`."""
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit each other."""
+        frames, rows, columns = self.projections.shape
+        if self.angles_deg.shape != (frames,):
+            raise InputError(
+                self.origin.location, f"{frames} projections but {self.angles_deg.shape[0]} angles"
+            )
+        for name, stack in (("flats", self.flats), ("darks", self.darks)):
+            if stack is not None and stack.shape[1:] != (rows, columns):
+                raise InputError(
+                    self.origin.location,
+                    f"{name} are {stack.shape[1]} x {stack.shape[2]} pixels, projections {rows} x {columns}",
+                    dataset=self.origin.datasets.get(name),
+                    hint="Flats, darks and projections must come from the same detector region",
+                )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of projections, rows and columns."""
+        return self.projections.shape
+
+    def close(self) -> None:
+        """Close the files behind the scan. Reading afterwards fails."""
+        if self.closer is not None:
+            self.closer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayFrames:
+    """`Frames` held in memory."""
+
+    array: NDArray[Any]
+    """Pixels (frame, row, column)."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of frames, rows and columns."""
+        frames, rows, columns = self.array.shape
+        return frames, rows, columns
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel."""
+        return self.array.dtype
+
+    def __getitem__(self, key: Any, /) -> NDArray[Any]:
+        return np.asarray(self.array[key])
