@@ -1,0 +1,98 @@
+"""Lost frames and frames that are not numbers are found, and named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.sources.documents import random_frames
+from tomoservice.errors import InputError
+from tomoservice.scan import ArrayFrames, ScanOrigin, TomoScan
+from tomoservice.sources import bad_frames, check_frames
+from tomoservice.sources.checks import listed
+
+ORIGIN = ScanOrigin("dxchange", "scan.h5", {"projections": "/exchange/data", "flats": "/exchange/data_white"})
+
+
+def scan(projections: NDArray[Any], flats: NDArray[Any], darks: NDArray[Any]) -> TomoScan:
+    return TomoScan(
+        ArrayFrames(projections),
+        np.arange(float(len(projections))),
+        ORIGIN,
+        flats=ArrayFrames(flats),
+        darks=ArrayFrames(darks),
+    )
+
+
+@pytest.fixture
+def parts() -> dict[str, NDArray[Any]]:
+    return {
+        "projections": random_frames(1, 40).astype(np.float32),
+        "flats": random_frames(2, 4).astype(np.float32),
+        "darks": random_frames(3, 3).astype(np.float32),
+    }
+
+
+def test_good_frames(parts: dict[str, NDArray[Any]]) -> None:
+    parts["darks"][:] = 0
+    parts["projections"][3, 2] = 0
+    assert check_frames(scan(**parts)) == [], "zero darks and a zero row are no lost frames"
+
+
+def test_lost_projections_in_the_middle_are_named(parts: dict[str, NDArray[Any]]) -> None:
+    parts["projections"][17] = 0
+    parts["projections"][20:23] = 0
+    with pytest.raises(InputError, match=r"scan\.h5: /exchange/data: projections 17, 20 to 22 \(4 in all\)"):
+        check_frames(scan(**parts))
+    assert check_frames(scan(**parts), allow_lost=True) == ["projections 17, 20 to 22 are all zero: lost"]
+    with pytest.raises(InputError, match="all zero"):
+        check_frames(scan(**parts | {"projections": np.zeros((5, 6, 9))}), allow_lost=True)
+
+
+def test_frames_that_are_not_finite(parts: dict[str, NDArray[Any]]) -> None:
+    parts["projections"][5] = np.nan
+    with pytest.raises(InputError, match=r"projections 5 .* is not finite"):
+        check_frames(scan(**parts))
+    parts["projections"][5] = 1
+    parts["flats"][2] = np.inf
+    with pytest.raises(InputError, match=r"data_white: flats 2 .* is not finite"):
+        check_frames(scan(**parts))
+    parts["flats"][2] = 1
+    parts["darks"][1, 0, 0] = np.nan
+    assert check_frames(scan(**parts)) == ["darks 1 have pixels that are NaN or infinite"]
+
+
+def test_a_zero_flat(parts: dict[str, NDArray[Any]]) -> None:
+    parts["flats"][1] = 0
+    with pytest.raises(InputError, match=r"flats 1 \(1 in all\) is all zero"):
+        check_frames(scan(**parts))
+
+
+def test_a_sample_of_the_projections(parts: dict[str, NDArray[Any]]) -> None:
+    parts["projections"][1] = 0
+    assert check_frames(scan(**parts), sample=10) == []
+    parts["projections"][8] = 0
+    with pytest.raises(InputError, match="projections 8 "):
+        check_frames(scan(**parts), sample=10)
+
+
+def test_few_rows_of_good_frames_are_read() -> None:
+    class Counted(ArrayFrames):
+        read = 0
+
+        def __getitem__(self, key: Any, /) -> NDArray[Any]:
+            block = super().__getitem__(key)
+            Counted.read += block.size
+            return block
+
+    bad = bad_frames(Counted(random_frames(1, 50, 300, 20)))
+    assert bad.zero.size == 0
+    assert Counted.read == 50 * 3 * 20
+
+
+def test_numbers_as_text() -> None:
+    assert listed(np.array([3, 7, 8, 9, 12])) == "3, 7 to 9, 12"
+    assert listed(np.arange(0, 40, 2)).endswith("10, ...")

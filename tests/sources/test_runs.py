@@ -1,0 +1,383 @@
+"""Bluesky runs on a real Tiled server, as four facilities and our own plans record them.
+
+Documents go through the real TiledWriter; what comes out of the scan is compared with the arrays
+that were written to the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.sources.documents import UNIX_TIME, Run, image_key, number_key, random_frames, write_frames
+from tomoservice.errors import InputError, MissingDataError
+from tomoservice.scan import TomoScan
+from tomoservice.sources import ScanLayout, check_frames, describe, load_layout, open_run
+
+Publish = Callable[..., Any]
+IMAGES = "/entry/data/data"
+ANGLES = "/entry/instrument/NDAttributes/Angle"
+UNIX_MINUS_EPICS_S = 631152000.0
+TOMO = {"pixel_size_um": 1.5, "energy_kev": 20.5, "distance_mm": 35.0, "rotation_axis": 4.25}
+
+both_ways = pytest.mark.parametrize("direct", [True, False])
+
+
+def assert_scan(
+    scan: TomoScan,
+    projections: NDArray[Any],
+    flats: NDArray[Any] | None,
+    darks: NDArray[Any] | None,
+    angles: NDArray[Any],
+) -> None:
+    for stack, expected in ((scan.projections, projections), (scan.flats, flats), (scan.darks, darks)):
+        if expected is None:
+            assert stack is None
+            continue
+        assert stack is not None
+        assert stack.dtype == expected.dtype
+        assert stack.shape == expected.shape
+        np.testing.assert_array_equal(stack[:], expected)
+        np.testing.assert_array_equal(stack[-1, 1:4, 2:7:2], expected[-1, 1:4, 2:7:2])
+        np.testing.assert_array_equal(stack[::2, 3:5], expected[::2, 3:5])
+    np.testing.assert_allclose(scan.angles_deg, angles, atol=1e-6)
+
+
+def fly_run(folder: Path, count: int = 7, **start: Any) -> tuple[Run, dict[str, NDArray[Any]]]:
+    """Compose a run of our own fly plan: a file per stream, angles in the file."""
+    run = Run(**({"scan_layout": "tomoservice", "tomo": TOMO, "sample_name": "tooth"} | start))
+    stacks = {"dark": random_frames(1, 3), "flat": random_frames(2, 4), "primary": random_frames(3, count)}
+    for stream, frames in stacks.items():
+        angles = np.linspace(0, 180, len(frames), endpoint=False)
+        path = write_frames(folder / f"{run.uid}_{stream}.h5", frames, Angle=angles)
+        keys = {"camera_image": image_key(frames)}
+        if stream == "primary":
+            keys["camera_angle"] = number_key() | {"external": "STREAM:"}
+        run.stream(stream, **keys)
+        run.external(stream, "camera_image", path, IMAGES, len(frames), chunk_shape=(1, *frames.shape[1:]))
+        if stream == "primary":
+            run.external(stream, "camera_angle", path, ANGLES, len(frames), chunk_shape=(len(frames),))
+    return run, stacks
+
+
+@both_ways
+def test_our_fly_scan(publish: Publish, raw_folder: Path, direct: bool) -> None:
+    run, stacks = fly_run(raw_folder)
+    with open_run(publish(run.close()), direct=direct) as scan:
+        angles = np.linspace(0, 180, 7, endpoint=False)
+        assert_scan(scan, stacks["primary"], stacks["flat"], stacks["dark"], angles)
+        assert scan.origin.kind == "bluesky"
+        assert scan.origin.run_uid == run.uid
+        assert scan.origin.location.endswith(run.uid)
+        assert "secret" not in scan.origin.location
+        assert scan.origin.datasets["angles"] == "primary/camera_angle"
+        names = {Path(file).name.removeprefix(run.uid) for file in scan.origin.files}
+        assert names == ({"_dark.h5", "_flat.h5", "_primary.h5"} if direct else set())
+        assert (scan.pixel_size_um, scan.energy_kev, scan.distance_mm) == (1.5, 20.5, 35.0)
+        assert (scan.rotation_axis, scan.sample_name) == (4.25, "tooth")
+        assert scan.notes == ()
+        assert check_frames(scan) == []
+        assert describe(scan).projections == 7
+
+
+def step_run(
+    folder: Path,
+    *,
+    frames_per_point: int = 1,
+    shared: bool = False,
+    angle_key: str = "rotation",
+    **start: Any,
+) -> tuple[Run, dict[str, NDArray[Any]]]:
+    """Compose a step scan of classic documents: flats, darks, projections, and flats again."""
+    run = Run(**({"scan_layout": "tomoservice", "tomo": TOMO} | start))
+    order = [("flat", 2), ("dark", 3), ("primary", 5), ("flat", 1)]
+    total = sum(points for _, points in order) * frames_per_point
+    frames = random_frames(11, total)
+    stacks: dict[str, list[NDArray[Any]]] = {}
+    lead = (frames_per_point,) if frames_per_point > 1 else ()
+    whole = write_frames(folder / f"{run.uid}.h5", frames) if shared else None
+    datum: Any = run.resource(whole, frames=frames_per_point) if whole else None
+    done = 0
+    for number, (stream, points) in enumerate(order):
+        block = frames[done * frames_per_point : (done + points) * frames_per_point]
+        point = done
+        if whole is None:
+            path = write_frames(folder / f"{run.uid}_{number}.h5", block)
+            datum, point = run.resource(path, frames=frames_per_point), 0
+        if stream not in run.streams:
+            image = image_key(frames, *lead, external="FILESTORE:")
+            run.stream(stream, camera_image=image, **{angle_key: number_key()})
+        for step in range(points):
+            data = {"camera_image": datum(point + step), angle_key: 36.0 * step}
+            run.event(stream, data, camera_image=False)
+        stacks.setdefault(stream, []).append(block)
+        done += points
+    return run, {stream: np.concatenate(blocks) for stream, blocks in stacks.items()}
+
+
+@both_ways
+def test_our_step_scan_with_flats_before_and_after(publish: Publish, raw_folder: Path, direct: bool) -> None:
+    run, stacks = step_run(raw_folder)
+    with open_run(publish(run.close()), direct=direct) as scan:
+        assert_scan(scan, stacks["primary"], stacks["flat"], stacks["dark"], 36.0 * np.arange(5))
+        assert scan.origin.datasets["angles"] == "primary/rotation"
+        assert scan.notes == ()
+
+
+@both_ways
+def test_several_frames_at_each_angle(publish: Publish, raw_folder: Path, direct: bool) -> None:
+    run, stacks = step_run(raw_folder, frames_per_point=3)
+    with open_run(publish(run.close()), direct=direct) as scan:
+        angles = np.repeat(36.0 * np.arange(5), 3)
+        assert_scan(scan, stacks["primary"], stacks["flat"], stacks["dark"], angles)
+
+
+def test_streams_that_share_a_file_are_told_apart_by_time(publish: Publish, raw_folder: Path) -> None:
+    """A camera that is staged once writes one file; flats are before and after the projections."""
+    run, stacks = step_run(raw_folder, shared=True)
+    node = publish(run.close())
+    with open_run(node) as scan:
+        assert_scan(scan, stacks["primary"], stacks["flat"], stacks["dark"], 36.0 * np.arange(5))
+        assert len(scan.origin.files) == 1
+    with pytest.raises(InputError, match="primary/camera_image: shares one file with other streams"):
+        open_run(node, direct=False)
+
+
+def htss_run(folder: Path) -> tuple[Run, dict[str, NDArray[Any]]]:
+    run = Run(
+        plan_name="tomography_scan",
+        detectors=["det", "sample_stage"],
+        min_theta=0.0,
+        max_theta=180.0,
+        num_projections=6,
+        num_darks=2,
+        num_flats=2,
+    )
+    frames = random_frames(21, 10)
+    datum = run.resource(write_frames(folder / f"{run.uid}.h5", frames))
+    point = 0
+    stacks = {}
+    for stream, count in (("flats", 2), ("darks", 2), ("primary", 6)):
+        image = image_key(frames, external="FILESTORE:")
+        run.stream(stream, det_image=image, sample_stage_theta=number_key())
+        stacks[stream] = frames[point : point + count]
+        for angle in np.linspace(0, 180, count):
+            data = {"det_image": datum(point), "sample_stage_theta": float(angle) + 0.125}
+            run.event(stream, data, det_image=False)
+            point += 1
+    return run, stacks
+
+
+def test_htss_run(publish: Publish, raw_folder: Path) -> None:
+    run, stacks = htss_run(raw_folder)
+    with open_run(publish(run.close())) as scan:
+        angles = np.linspace(0, 180, 6) + 0.125
+        assert_scan(scan, stacks["primary"], stacks["flats"], stacks["darks"], angles)
+        assert scan.origin.datasets["angles"] == "primary/sample_stage_theta"
+
+
+def fxi_fly_run(folder: Path, *, clock_offset: float = UNIX_MINUS_EPICS_S) -> tuple[Run, dict[str, Any]]:
+    """One event with N frames per stream, a watched stage, time stamps that count from 1990."""
+    run = Run(
+        plan_name="fly_scan",
+        detectors=["Andor"],
+        XEng=8.333,
+        note="battery",
+        plan_args={"exposure_time": 0.05},
+    )
+    stacks = {"dark": random_frames(31, 4), "flat": random_frames(32, 4), "primary": random_frames(33, 20)}
+    run.stream("zps_pi_r_monitor", zps_pi_r=number_key())
+    for stream, frames in stacks.items():
+        count = len(frames)
+        times = UNIX_TIME + 100.0 + 0.5 * np.arange(count) - clock_offset
+        path = write_frames(folder / f"{run.uid}_{stream}.h5", frames)
+        datum = run.resource(path, frames=count)
+        run.stream(
+            stream,
+            Andor_image=image_key(frames, count, external="FILESTORE:"),
+            Andor_timestamps={**number_key(), "dtype": "array", "shape": [count]},
+        )
+        run.event(stream, {"Andor_image": datum(0), "Andor_timestamps": times.tolist()}, Andor_image=False)
+    # The stage turns at 6 degrees per second and is reported at its own times.
+    for moment in np.arange(98.0, 112.0, 0.7):
+        run.event("zps_pi_r_monitor", {"zps_pi_r": 6.0 * (moment - 100)}, time=UNIX_TIME + float(moment))
+    return run, stacks
+
+
+@both_ways
+def test_fxi_fly_scan(publish: Publish, raw_folder: Path, direct: bool) -> None:
+    run, stacks = fxi_fly_run(raw_folder)
+    with open_run(publish(run.close()), direct=direct) as scan:
+        assert_scan(scan, stacks["primary"], stacks["flat"], stacks["dark"], 3.0 * np.arange(20))
+        assert scan.energy_kev == pytest.approx(8.333)
+        assert scan.sample_name == "battery"
+        assert scan.notes == ()
+
+
+def test_fxi_fly_scan_with_a_wrong_clock(publish: Publish, raw_folder: Path) -> None:
+    run, _ = fxi_fly_run(raw_folder, clock_offset=0.0)
+    with pytest.raises(InputError, match="no frame was taken while the rotation was monitored"):
+        open_run(publish(run.close()))
+
+
+@both_ways
+def test_fxi_step_scan(publish: Publish, raw_folder: Path, direct: bool) -> None:
+    start: dict[str, Any] = {
+        "scan_layout": "fxi",
+        "plan_name": "tomo_scan",
+        "detectors": ["camera"],
+        "plan_args": {"start": 0, "stop": 180, "num": 5, "imgs_per_angle": 2},
+    }
+    run, stacks = step_run(raw_folder, frames_per_point=2, angle_key="zps_pi_r", **start)
+    with open_run(publish(run.close()), direct=direct) as scan:
+        angles = np.repeat(np.linspace(0, 180, 5), 2)
+        assert_scan(scan, stacks["primary"], stacks["flat"], stacks["dark"], angles)
+
+
+def hex_runs(folder: Path) -> tuple[Run, Run, dict[str, NDArray[Any]]]:
+    """Compose flats and darks as one run, a fly scan as another whose PandA saw three more angles."""
+    references, scan = Run(detectors=["kinetix-det1"], tomo_scanning_mode="tomo_dark_flat"), None
+    stacks = {"dark": random_frames(41, 3), "flat": random_frames(42, 5), "tomo": random_frames(43, 9)}
+    scan = Run(
+        plan_name="tomo_flyscan",
+        detectors=["kinetix-det1"],
+        num_points=9,
+        current_dark_flat_scan_uid=references.uid,
+        sample_name="weld",
+    )
+    for stream, frames in stacks.items():
+        run = scan if stream == "tomo" else references
+        path = write_frames(folder / f"{run.uid}_{stream}.h5", frames)
+        keys: dict[str, Any] = {"kinetix-det1": image_key(frames)}
+        if stream == "tomo":
+            keys["Angle"] = number_key() | {"external": "STREAM:"}
+        run.stream(stream, **keys)
+        run.external(stream, "kinetix-det1", path, IMAGES, len(frames), chunk_shape=(1, 6, 9))
+        if stream == "tomo":
+            panda = write_frames(folder / f"{run.uid}_panda.h5", frames, Angle=20.0 * np.arange(12))
+            run.external(stream, "Angle", panda, ANGLES, 12, chunk_shape=(12,))
+    return references, scan, stacks
+
+
+@both_ways
+def test_hex_run_with_flats_in_another_run(publish: Publish, raw_folder: Path, direct: bool) -> None:
+    references, run, stacks = hex_runs(raw_folder)
+    publish(references.close())
+    with open_run(publish(run.close()), direct=direct) as scan:
+        assert_scan(scan, stacks["tomo"], stacks["flat"], stacks["dark"], 20.0 * np.arange(9))
+        assert scan.notes == ("9 projections but 12 angles: the first 9 of both are used",)
+        assert scan.sample_name == "weld"
+        names = {Path(file).name for file in scan.origin.files}
+        assert (f"{references.uid}_flat.h5" in names) is direct
+
+
+def test_hex_run_whose_flats_are_gone(publish: Publish, raw_folder: Path) -> None:
+    references, run, _ = hex_runs(raw_folder)
+    with pytest.raises(MissingDataError, match=f"names run {references.uid}, which is not in"):
+        open_run(publish(run.close()))
+
+
+def test_aps_run_with_one_dxchange_file(publish: Publish, raw_folder: Path) -> None:
+    run = Run(beamline_id="2-BM", detectors=["oryx"], sample={"name": "rock"})
+    path = raw_folder / f"{run.uid}.h5"
+    stacks = [random_frames(seed, count) for seed, count in ((51, 8), (52, 2), (53, 3))]
+    with h5py.File(path, "w") as file:
+        for name, frames in zip(("data", "data_white", "data_dark"), stacks, strict=True):
+            file[f"exchange/{name}"] = frames
+        file["exchange/theta"] = 22.5 * np.arange(8)
+    run.stream("primary", oryx_image=image_key(stacks[0]))
+    run.external("primary", "oryx_image", path, "/exchange/data", 8)
+    node = publish(run.close())
+    with open_run(node) as scan:
+        assert_scan(scan, stacks[0], stacks[1], stacks[2], 22.5 * np.arange(8))
+        assert scan.origin.datasets["flats"] == "primary/oryx_image: /exchange/data_white"
+        assert scan.origin.datasets["angles"] == "/exchange/theta"
+    with pytest.raises(InputError, match="only in the raw file"):
+        open_run(node, direct=False)
+
+
+def test_a_file_that_is_not_visible_is_read_through_tiled(
+    publish: Publish, raw_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, stacks = fly_run(raw_folder)
+    node = publish(run.close())
+    # The server sees its files; this process is made to look for them elsewhere.
+    monkeypatch.setattr("tomoservice.sources.run_view._path", lambda uri: Path("/elsewhere") / Path(uri).name)
+    with open_run(node) as scan:
+        np.testing.assert_array_equal(scan.projections[:], stacks["primary"])
+        assert scan.origin.files == ()
+        assert any("not visible from here" in note for note in scan.notes)
+
+
+def test_a_server_that_has_lost_the_file_says_so(publish: Publish, raw_folder: Path) -> None:
+    run, _ = fly_run(raw_folder)
+    node = publish(run.close())
+    (raw_folder / f"{run.uid}_primary.h5").write_bytes(b"no longer HDF5")
+    with pytest.raises(InputError, match=r"_primary\.h5: is not an HDF5 file"):
+        open_run(node)
+
+
+def test_missing_flats_are_said(publish: Publish, raw_folder: Path) -> None:
+    run = Run(scan_layout="tomoservice", tomo=TOMO)
+    frames = random_frames(61, 4)
+    path = write_frames(raw_folder / f"{run.uid}.h5", frames, Angle=np.arange(4.0))
+    run.stream("primary", camera_image=image_key(frames), camera_angle=number_key() | {"external": "STREAM:"})
+    run.external("primary", "camera_image", path, IMAGES, 4)
+    run.external("primary", "camera_angle", path, ANGLES, 4)
+    with open_run(publish(run.close())) as scan:
+        assert_scan(scan, frames, None, None, np.arange(4.0))
+        assert any("no flats" in note for note in scan.notes)
+        assert any("no darks" in note for note in scan.notes)
+
+
+def test_a_run_that_was_aborted_has_more_frames_than_were_indexed(publish: Publish, raw_folder: Path) -> None:
+    run, stacks = fly_run(raw_folder, 9)
+    for name, doc in run.documents:
+        if name == "stream_datum" and doc["descriptor"] == run.streams["primary"].descriptor_doc["uid"]:
+            doc["indices"]["stop"] = 6
+            doc["seq_nums"]["stop"] = 7
+    with open_run(publish(run.close("abort"))) as scan:
+        assert_scan(
+            scan,
+            stacks["primary"][:6],
+            stacks["flat"],
+            stacks["dark"],
+            np.linspace(0, 120, 6, endpoint=False),
+        )
+        assert any("ended with abort" in note for note in scan.notes)
+        assert any("the run says 6 frames, the file holds 9; 6 are used" in note for note in scan.notes)
+
+
+def test_a_run_without_angles_or_layout(publish: Publish, raw_folder: Path) -> None:
+    run = Run()
+    frames = random_frames(71, 3)
+    path = write_frames(raw_folder / f"{run.uid}.h5", frames)
+    run.stream("primary", camera_image=image_key(frames))
+    run.external("primary", "camera_image", path, IMAGES, 3)
+    node = publish(run.close())
+    with pytest.raises(InputError, match="fit no scan layout"):
+        open_run(node)
+    with pytest.raises(MissingDataError, match=r"data key camera_angle.*rotation"):
+        open_run(node, layout="tomoservice")
+    with pytest.raises(MissingDataError, match=r"has no detectors\.0"):
+        open_run(node, layout="hex")
+    other = load_layout("tomoservice").model_dump()
+    other["projections"]["data_key"] = ("eye",)
+    with pytest.raises(MissingDataError, match=r"primary: .*eye; there is: .*camera_image"):
+        open_run(node, layout=ScanLayout.model_validate(other))
+    other = load_layout("tomoservice").model_dump()
+    other["angles"] = [{"kind": "linspace", "start": 0, "stop": 90, "num": 3, "endpoint": False}]
+    with open_run(node, layout=ScanLayout.model_validate(other)) as scan:
+        np.testing.assert_array_equal(scan.angles_deg, [0, 30, 60])
+
+
+def test_what_is_no_run(tiled_raw: Any) -> None:
+    node = tiled_raw.create_container("not_a_run") if "not_a_run" not in tiled_raw else tiled_raw["not_a_run"]
+    with pytest.raises(InputError, match="no start document"):
+        open_run(node)

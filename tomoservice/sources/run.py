@@ -1,0 +1,226 @@
+"""Bluesky runs in Tiled, opened as scans through a scan layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tomoservice.errors import InputError, MissingDataError
+from tomoservice.scan import ScanOrigin, TomoScan
+from tomoservice.sources.angles import match_counts
+from tomoservice.sources.frames import shorten
+from tomoservice.sources.layout import (
+    Images,
+    MetadataValue,
+    ScanLayout,
+    choose_layout,
+    load_layout,
+    look_up,
+)
+from tomoservice.sources.run_angles import angles_of_run
+from tomoservice.sources.run_frames import Opening, RunStack, open_stack
+from tomoservice.sources.run_view import RunView, view_run
+from tomoservice.sources.units import Quantity, factor
+
+
+def open_run(
+    run_node: Any,
+    *,
+    layout: ScanLayout | str | Path | None = None,
+    catalog: Any = None,
+    direct: bool = True,
+    layout_directories: Sequence[Path] = (),
+) -> TomoScan:
+    """Open a Bluesky run as a scan.
+
+    Parameters
+    ----------
+    run_node : BlueskyRun
+        Tiled client of the run.
+    layout : ScanLayout, str or Path, optional
+        Scan layout, its name, or a YAML file; by default the one that the start document names in
+        `scan_layout`, or else the one that recognises the run.
+    catalog : Container, optional
+        Where other runs are, by their uid (flats and darks may be a run of their own); by default
+        the container that the run is in.
+    direct : bool
+        Whether raw files are read directly where they are visible; otherwise everything is read
+        through Tiled.
+    layout_directories : sequence of Path
+        Folders with further layouts.
+
+    Returns
+    -------
+    TomoScan
+        To be closed after use; a context manager.
+
+    Raises
+    ------
+    InputError
+        If no layout fits, or something that it names is missing or damaged.
+    """
+    view = view_run(run_node)
+    if layout is None:
+        layout = choose_layout(view.start, view.streams, view.where, layout_directories)
+    elif not isinstance(layout, ScanLayout):
+        layout = load_layout(layout, layout_directories)
+    with ExitStack() as opened:
+        opening = Opening(opened, _state(view), direct)
+        scan = _Opener(view, layout, opening, catalog).scan()
+        # The scan closes the files from now on.
+        return replace(scan, closer=opened.pop_all().close)
+
+
+@dataclass(frozen=True)
+class _Opener:
+    view: RunView
+    layout: ScanLayout
+    opening: Opening
+    catalog: Any
+
+    def scan(self) -> TomoScan:
+        view, layout, notes = self.view, self.layout, self.opening.notes
+        projections = self._projections()
+        flats = self._stack("flats", layout.flats)
+        darks = self._stack("darks", layout.darks)
+        angles, source = angles_of_run(view, layout, projections, self._named, notes)
+        count, angles, said = match_counts(projections.frames.shape[0], angles, view.where)
+        stacks = {"projections": projections, "flats": flats, "darks": darks}
+        there = {name: stack for name, stack in stacks.items() if stack is not None}
+        files = [str(file) for stack in there.values() for file in stack.files]
+        places = layout.metadata
+        notes += said
+        return TomoScan(
+            projections=shorten(projections.frames, count),
+            angles_deg=angles,
+            origin=ScanOrigin(
+                "bluesky",
+                view.where,
+                {name: stack.name for name, stack in there.items()} | {"angles": source},
+                run_uid=str(view.start.get("uid")),
+                files=tuple(dict.fromkeys(files)),
+            ),
+            flats=flats.frames if flats else None,
+            darks=darks.frames if darks else None,
+            rotation_axis=self._number(places.rotation_axis, None),
+            pixel_size_um=self._number(places.pixel_size, Quantity.LENGTH_UM),
+            energy_kev=self._number(places.energy, Quantity.ENERGY_KEV),
+            distance_mm=self._number(places.distance, Quantity.DISTANCE_MM),
+            sample_name=self._text(places.sample_name),
+            notes=tuple(notes),
+        )
+
+    def _named(self, keys: tuple[str, ...]) -> tuple[str, ...]:
+        """Put the detector's name into data keys."""
+        if not any("{detector}" in key for key in keys):
+            return keys
+        where = self.layout.detector or "detectors.0"
+        detector = look_up(self.view.start, where)
+        if detector is None:
+            raise MissingDataError(
+                self.view.where,
+                f"the start document has no {where}, which names the detector in layout {self.layout.name}",
+            )
+        return tuple(key.replace("{detector}", str(detector)) for key in keys)
+
+    def _projections(self) -> RunStack:
+        images = self.layout.projections
+        stack = self._open(self.view, images)
+        if stack is None:
+            keys = ", ".join(self.view.keys(images.stream)) or "no such stream"
+            raise MissingDataError(
+                self.view.where,
+                f"layout {self.layout.name} wants projections in"
+                f" {' or '.join(self._named(images.data_key))}; there is: {keys}",
+                dataset=images.stream,
+                hint=f"The run has streams {', '.join(self.view.streams) or 'none'}",
+            )
+        return stack
+
+    def _stack(self, what: str, images: Images | None) -> RunStack | None:
+        if images is None:
+            self.opening.notes.append(f"layout {self.layout.name} has no {what}")
+            return None
+        view = self.view
+        if images.run is not None:
+            uid = look_up(view.start, images.run)
+            if uid is None:
+                self.opening.notes.append(f"the start document has no {images.run}: no {what}")
+                return None
+            view = self._other_run(str(uid), images.run)
+        stack = self._open(view, images)
+        if stack is None or stack.frames.shape[0] == 0:
+            self.opening.notes.append(
+                f"run {view.start.get('uid')} has no stream {images.stream} with frames: no {what}"
+            )
+            return None
+        return stack
+
+    def _open(self, view: RunView, images: Images) -> RunStack | None:
+        key = view.first_key(images.stream, self._named(images.data_key))
+        if key is None:
+            return None
+        return open_stack(view, images.stream, key, self.opening, dataset=images.dataset)
+
+    def _other_run(self, uid: str, why: str) -> RunView:
+        catalog = self.catalog if self.catalog is not None else self.view.node.parent
+        cached = f"run/{uid}"
+        if cached not in self.view.cache:
+            # Slashes would lead out of the catalogue: the uid comes from a document.
+            if "/" in uid or uid not in catalog:
+                raise MissingDataError(
+                    self.view.where,
+                    f"{why} names run {uid}, which is not in {catalog.uri}",
+                    hint="Say in which catalogue it is",
+                )
+            self.view.cache[cached] = view_run(catalog[uid])
+        view: RunView = self.view.cache[cached]
+        return view
+
+    def _raw(self, places: tuple[MetadataValue, ...]) -> list[tuple[MetadataValue, Any]]:
+        found = []
+        for place in places:
+            if place.stream is None:
+                value = look_up(self.view.start, place.key)
+            elif place.key in self.view.keys(place.stream):
+                values = self.view.values(place.stream, place.key).reshape(-1)
+                value = values[0] if values.size else None
+            else:
+                value = None
+            if value is not None:
+                found.append((place, value))
+        return found
+
+    def _number(self, places: tuple[MetadataValue, ...], quantity: Quantity | None) -> float | None:
+        for place, value in self._raw(places):
+            by = factor(place.unit or "", quantity) if quantity else 1.0
+            try:
+                number = float(value) * place.scale * (by or 0.0)
+            except (TypeError, ValueError):
+                self.opening.notes.append(f"{place.key} is {value!r}, which is no number: ignored")
+                continue
+            if by is None:
+                raise InputError(
+                    f"scan layout {self.layout.name}",
+                    f"unit of {place.key} is {place.unit!r}, which is unknown",
+                )
+            if quantity is None or number > 0:
+                return float(f"{number:.12g}")
+        return None
+
+    def _text(self, places: tuple[MetadataValue, ...]) -> str | None:
+        return next((str(value) for _, value in self._raw(places) if str(value).strip()), None)
+
+
+def _state(view: RunView) -> list[str]:
+    """Return what is to be said about a run that has not ended well."""
+    if view.stop is None:
+        return ["the run has no stop document: it is still going on, or its session was killed"]
+    status = view.stop.get("exit_status")
+    if status != "success":
+        reason = view.stop.get("reason") or "no reason given"
+        return [f"the run ended with {status} ({reason}): what there is is used"]
+    return []

@@ -1,0 +1,244 @@
+"""Stacks of frames of a Bluesky run: straight from the raw files where they are visible, else by Tiled."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tomoservice.errors import InputError, MissingDataError
+from tomoservice.sources.frames import LazyFrames, flattened_shape, join, pixel_type, shorten, take
+from tomoservice.sources.hdf5 import files_behind, find_dataset, open_frames, open_hdf5
+from tomoservice.sources.run_view import HDF5_TYPE, TIFF_TYPE, RunView, Stored, TiledReader
+from tomoservice.sources.tiff import tiff_frames
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What the opening of one scan shares."""
+
+    opened: ExitStack
+    """Gets what must be closed with the scan."""
+    notes: list[str]
+    """Extended by what the user should know."""
+    direct: bool = True
+    """Whether raw files may be read where they are visible."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStack:
+    """Frames of one stream."""
+
+    frames: LazyFrames
+    """Frames (frame, row, column)."""
+    name: str
+    """Stream and data key, or the data set that was read instead."""
+    events: int
+    """Number of events (or rows) that the frames are spread over."""
+    files: tuple[Path, ...] = ()
+    """Raw files that are read, if they are read directly."""
+
+
+def open_stack(
+    view: RunView, stream: str, key: str, opening: Opening, *, dataset: str | None = None
+) -> RunStack:
+    """Open the frames of a data key.
+
+    Parameters
+    ----------
+    view : RunView
+        Run.
+    stream, key : str
+        Stream and data key, both of which exist.
+    opening : Opening
+        What the opening of the scan shares.
+    dataset : str, optional
+        Data set to read in the key's HDF5 file, instead of the one that the key means.
+
+    Raises
+    ------
+    InputError
+        If the frames cannot be read.
+    """
+    name = f"{stream}/{key}"
+    found = view.stored(stream, key)
+    visible = found is not None and all(os.access(path, os.R_OK) for path in found.files)
+    if dataset is not None:
+        if not (opening.direct and visible and found is not None):
+            raise InputError(
+                view.where,
+                f"data set {dataset} is only in the raw file, which is not visible from here",
+                dataset=name,
+                hint="Open the run on a machine that sees the file",
+            )
+        frames, files = _from_hdf5(found.files, dataset, opening.opened)
+        return RunStack(frames, f"{name}: {dataset}", frames.shape[0], files)
+    order = frame_order(view, key).get(stream)
+    if opening.direct and found is not None and not visible:
+        opening.notes.append(
+            f"{name}: {found.files[0]} is not visible from here, frames are read through Tiled"
+        )
+    if opening.direct and visible and found is not None and _readable(found):
+        return _direct(view, (stream, key), found, order, opening)
+    if order is not None:
+        raise InputError(
+            view.where,
+            "shares one file with other streams, whose frames Tiled cannot tell apart",
+            dataset=name,
+            hint="Open the run on a machine that sees the file, or stage the camera anew for each stream",
+        )
+    return _through_tiled(view, stream, key)
+
+
+def _readable(found: Stored) -> bool:
+    """Return whether the raw file means what the node means, without Tiled's slicing in between."""
+    if found.parameters.get("slice") or found.parameters.get("squeeze"):
+        return False
+    return (found.mimetype == HDF5_TYPE and bool(found.dataset)) or found.mimetype == TIFF_TYPE
+
+
+def _through_tiled(view: RunView, stream: str, key: str) -> RunStack:
+    node, name = view.array(stream, key), f"{stream}/{key}"
+    if not hasattr(node, "shape"):
+        raise InputError(view.where, f"is no array but {type(node).__name__}", dataset=name)
+    shape = flattened_shape(tuple(node.shape), view.where, name)
+    dtype = pixel_type(node.dtype, view.where, name)
+    frames = LazyFrames(TiledReader(node, view.where, name), shape, dtype)
+    return RunStack(frames, name, _events(node.shape))
+
+
+def _direct(
+    view: RunView,
+    place: tuple[str, str],
+    found: Stored,
+    order: NDArray[np.int64] | None,
+    opening: Opening,
+) -> RunStack:
+    name, node = "/".join(place), view.array(*place)
+    wanted = flattened_shape(tuple(node.shape), view.where, name)
+    files: tuple[Path, ...]
+    if found.mimetype == TIFF_TYPE:
+        frames, files = tiff_frames(found.files), found.files
+    else:
+        frames, files = _from_hdf5(found.files, found.dataset, opening.opened)
+    if frames.shape[1:] != wanted[1:]:
+        raise InputError(
+            found.files[0],
+            f"frames are {frames.shape[1]} x {frames.shape[2]}, but the run says {wanted[1]} x {wanted[2]}",
+            dataset=found.dataset or None,
+        )
+    if order is not None:
+        if order.size and order.max() >= frames.shape[0]:
+            raise InputError(
+                found.files[0],
+                f"{name} needs frame {order.max()} of a file with {frames.shape[0]} frames",
+                dataset=found.dataset or None,
+            )
+        indexed = sum(part.size for part in frame_order(view, place[1]).values())
+        if frames.shape[0] > indexed:
+            opening.notes.append(
+                f"{name}: {found.files[0]} holds {frames.shape[0]} frames, the run's events {indexed};"
+                " the first ones are taken to be theirs"
+            )
+        return RunStack(take(frames, order), name, _events(node.shape), files)
+    there, said = frames.shape[0], wanted[0]
+    if there != said:
+        opening.notes.append(
+            f"{name}: the run says {said} frames, the file holds {there}; {min(there, said)} are used"
+        )
+        frames = shorten(frames, min(there, said))
+    return RunStack(frames, name, _events(node.shape), files)
+
+
+def _from_hdf5(
+    paths: tuple[Path, ...], dataset: str, opened: ExitStack
+) -> tuple[LazyFrames, tuple[Path, ...]]:
+    parts: list[LazyFrames] = []
+    files: list[Path] = []
+    for path in paths:
+        found = find_dataset(opened.enter_context(open_hdf5(path)), dataset)
+        parts.append(open_frames(found, max_axes=4))
+        files.extend(Path(file) for file in files_behind(found))
+    return join(parts, str(paths[0])), tuple(dict.fromkeys(files))
+
+
+def _events(shape: tuple[int, ...]) -> int:
+    return int(shape[0]) if len(shape) > 2 else 1
+
+
+def frame_order(view: RunView, key: str) -> dict[str, NDArray[np.int64]]:
+    """Return where in a shared file the frames of each stream are.
+
+    A camera that is staged once for a whole run writes one file, to which every stream refers. The
+    documents' positions in it do not survive in Tiled, but frames are written in the order of the
+    events, whose times do.
+
+    Parameters
+    ----------
+    view : RunView
+        Run.
+    key : str
+        Data key of the camera.
+
+    Returns
+    -------
+    dict
+        Numbers of the frames, int64, by stream; only streams that share a file with another one.
+
+    Raises
+    ------
+    MissingDataError
+        If a stream that shares a file has no events to tell its frames by.
+    """
+    cached = f"order/{key}"
+    if cached not in view.cache:
+        order: dict[str, NDArray[np.int64]] = {}
+        for streams in _sharing(view, key):
+            order |= _by_time(view, key, streams)
+        view.cache[cached] = order
+    result: dict[str, NDArray[np.int64]] = view.cache[cached]
+    return result
+
+
+def _sharing(view: RunView, key: str) -> list[list[str]]:
+    """Return the groups of two or more streams whose data key means the same data set of the same file."""
+    groups: dict[tuple[tuple[Path, ...], str], list[str]] = {}
+    for stream in view.streams:
+        found = view.stored(stream, key) if key in view.keys(stream) else None
+        # What Tiled cuts out of the file itself is not shared.
+        if found and found.mimetype == HDF5_TYPE and not found.parameters.get("slice"):
+            groups.setdefault((found.files, found.dataset), []).append(stream)
+    return [streams for streams in groups.values() if len(streams) > 1]
+
+
+def _by_time(view: RunView, key: str, streams: list[str]) -> dict[str, NDArray[np.int64]]:
+    times, owners, sizes = [], [], []
+    for number, stream in enumerate(streams):
+        if "time" not in view.keys(stream):
+            raise MissingDataError(
+                view.where,
+                f"streams {', '.join(streams)} share one file, and {stream} has no events that would tell"
+                " which frames are its own",
+                dataset=f"{stream}/{key}",
+                hint="Stage the camera anew for each stream, so that each has a file",
+            )
+        shape = tuple(view.array(stream, key).shape)
+        stamps = np.asarray(view.values(stream, "time"), np.float64).reshape(-1)
+        count = int(np.prod(shape[:-2], dtype=np.int64))
+        if not stamps.size or count % stamps.size:
+            raise InputError(
+                view.where,
+                f"{count} frames do not divide among {stamps.size} events",
+                dataset=f"{stream}/{key}",
+            )
+        times.append(stamps)
+        owners.append(np.full(stamps.size, number))
+        sizes.append(np.full(stamps.size, count // stamps.size))
+    turn = np.argsort(np.concatenate(times), kind="stable")
+    owner, size = np.concatenate(owners)[turn], np.concatenate(sizes)[turn]
+    frame_owner = np.repeat(owner, size)
+    return {stream: np.flatnonzero(frame_owner == number) for number, stream in enumerate(streams)}
