@@ -1,0 +1,323 @@
+"""What every reconstruction method offers, and the geometry they all agree on.
+
+A *reconstructor* makes a *plan* for one set of angles and one detector width; the plan turns sinograms into
+slices, slab after slab. The plan holds whatever is worth computing once. Methods differ in how they compute,
+never in where things are: ``slice[row, column]`` has x to the right and y up (row 0 at +y), the rotation axis
+at pixel ((N-1)/2, (N-1)/2), and at angle 0 detector columns run along +x. A projection at angle t samples
+``s = x cos t + y sin t`` at detector column ``s + rotation_axis``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tomoservice.errors import EngineError, GeometryError
+from tomoservice.recon.filters import FilterName
+
+
+class Padding(StrEnum):
+    """What stands beside the detector when projections are filtered."""
+
+    ZERO = "zero"
+    EDGE = "edge"
+
+
+@dataclass(frozen=True)
+class ReconstructionOptions:
+    """Options that every filtered back-projection understands.
+
+    Parameters
+    ----------
+    filter_name
+        Window on the ramp filter.
+    filter_cutoff
+        Where the window ends, as a fraction of the Nyquist frequency; above 0, at most 1.
+    butterworth_order
+        Steepness of the Butterworth window; at least 1.
+    padding
+        What stands beside the detector: nothing (right for a sample that fits into the field of view; grey
+        values are then exact) or the outermost values of each projection, fading over half its width (for a
+        sample wider than the field of view: hardly a bright rim, grey values still not exact). How far the
+        padding reaches is not an option: always far enough.
+    mask_circle
+        Set what lies outside the circle of diameter N around the axis to zero. Nothing there is measured at
+        all angles, and leaving it out saves a quarter of the time.
+    """
+
+    filter_name: FilterName = FilterName.RAMP
+    filter_cutoff: float = 1.0
+    butterworth_order: int = 4
+    padding: Padding = Padding.ZERO
+    mask_circle: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.filter_cutoff <= 1:
+            msg = f"filter_cutoff is a fraction of the Nyquist frequency in (0, 1], got {self.filter_cutoff}"
+            raise EngineError(msg)
+        if self.butterworth_order < 1:
+            msg = f"butterworth_order must be at least 1, got {self.butterworth_order}"
+            raise EngineError(msg)
+
+
+class ReconstructionPlan(Protocol):
+    """A method prepared for one set of angles and one detector width; usable for any number of slabs."""
+
+    def execute(
+        self,
+        sinograms: NDArray[np.float32],
+        rotation_axis: ArrayLike,
+        *,
+        first_row: int = 0,
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Reconstruct a slab.
+
+        Parameters
+        ----------
+        sinograms : (row, angle, column) float32 array
+            Line integrals. Not modified.
+        rotation_axis : float or (row,) array
+            Detector column of the axis, one for all rows or one for each (a tilted axis).
+        first_row : int, default 0
+            Detector row of ``sinograms[0]`` in the whole scan. Slabs that begin at multiples of the
+            reconstructor's `row_group` give the same bits as one slab of everything.
+        out : (row, N, N) float32 array, optional
+            Where to put the result.
+
+        Returns
+        -------
+        (row, N, N) float32 array
+            Linear attenuation per pixel; N is the number of detector columns.
+
+        Raises
+        ------
+        GeometryError
+            If shapes do not fit or the axis is not on the detector.
+        EngineError
+            If the sinograms hold a value that is not finite.
+        """
+        ...
+
+
+class Reconstructor(Protocol):
+    """A reconstruction method."""
+
+    @property
+    def name(self) -> str:
+        """Name by which recipes ask for the method."""
+        ...
+
+    @property
+    def row_group(self) -> int:
+        """Detector rows that are computed together; slabs should begin at multiples of it."""
+        ...
+
+    def plan(
+        self,
+        angles_deg: ArrayLike,
+        columns: int,
+        options: ReconstructionOptions | None = None,
+        *,
+        threads: int | None = None,
+    ) -> ReconstructionPlan:
+        """Prepare everything that does not depend on the data.
+
+        Parameters
+        ----------
+        angles_deg : (angle,) array
+            Angle of each projection in degrees, in any order and spacing.
+        columns : int
+            Detector columns N.
+        options : ReconstructionOptions, optional
+            Filter, padding, mask.
+        threads : int, optional
+            Threads to use; by default as many as the process may. The result does not depend on it.
+
+        Raises
+        ------
+        GeometryError
+            If there is no angle or no column, or an angle is not finite.
+        """
+        ...
+
+    def memory_per_row(self, angles: int, columns: int) -> int:
+        """Estimate the bytes that each row of a slab takes: sinogram and slice."""
+        ...
+
+    def memory_fixed(self, angles: int, columns: int, threads: int) -> int:
+        """Estimate the bytes that a plan and its working space take, whatever the size of the slab."""
+        ...
+
+
+def reconstruct(
+    reconstructor: Reconstructor,
+    sinograms: NDArray[np.float32],
+    angles_deg: ArrayLike,
+    rotation_axis: ArrayLike,
+    options: ReconstructionOptions | None = None,
+) -> NDArray[np.float32]:
+    """Reconstruct one array of sinograms; for more than one slab make a plan and keep it.
+
+    Parameters
+    ----------
+    reconstructor : Reconstructor
+        The method.
+    sinograms : (row, angle, column) float32 array
+        Line integrals. Not modified.
+    angles_deg : (angle,) array
+        In degrees.
+    rotation_axis : float or (row,) array
+        Detector column of the axis.
+    options : ReconstructionOptions, optional
+        Filter, padding, mask.
+
+    Returns
+    -------
+    (row, N, N) float32 array
+        Linear attenuation per pixel.
+    """
+    columns = np.shape(sinograms)[-1] if np.ndim(sinograms) else 0
+    return reconstructor.plan(angles_deg, columns, options).execute(sinograms, rotation_axis)
+
+
+def available_threads() -> int:
+    """Return how many threads this process may keep busy (its CPU affinity, not the machine's cores)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def checked_angles(angles_deg: ArrayLike, columns: int) -> NDArray[np.float64]:
+    """Return the angles in radians, or say what makes no tomogram.
+
+    Parameters
+    ----------
+    angles_deg : (angle,) array
+        In degrees.
+    columns : int
+        Detector columns.
+
+    Returns
+    -------
+    (angle,) float64 array
+        In radians.
+
+    Raises
+    ------
+    GeometryError
+        If there is no angle or fewer than two columns, or an angle is not finite.
+    """
+    angles = np.asarray(angles_deg, np.float64)
+    if angles.ndim != 1 or not len(angles):
+        msg = f"angles_deg must be a list of at least one angle, got shape {angles.shape}"
+        raise GeometryError(msg)
+    if not np.isfinite(angles).all():
+        index = int(np.argmin(np.isfinite(angles)))
+        msg = f"angle {index} is {angles[index]}; leave projections without an angle out"
+        raise GeometryError(msg)
+    if columns < 2:
+        msg = f"a slice needs at least 2 detector columns, got {columns}"
+        raise GeometryError(msg)
+    return np.deg2rad(angles)
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Checked arguments of `ReconstructionPlan.execute`.
+
+    Parameters
+    ----------
+    sinograms
+        (row, angle, column) float32.
+    axes
+        (row,) float64, detector column of the axis for each row.
+    first_row
+        Detector row of the first sinogram.
+    out
+        (row, N, N) float32, to be filled.
+    """
+
+    sinograms: NDArray[np.float32]
+    axes: NDArray[np.float64]
+    first_row: int
+    out: NDArray[np.float32]
+
+    @classmethod
+    def checked(
+        cls,
+        shape: tuple[int, int],
+        sinograms: NDArray[np.float32],
+        rotation_axis: ArrayLike,
+        first_row: int,
+        out: NDArray[np.float32] | None,
+    ) -> Slab:
+        """Check everything but the values, which are checked row by row while they are in the cache."""
+        angles, columns = shape
+        data = np.asarray(sinograms)
+        if data.ndim != 3 or data.shape[1:] != (angles, columns):
+            msg = (
+                f"sinograms of shape {data.shape} do not fit {angles} angles and {columns} columns; "
+                "wanted (row, angle, column)"
+            )
+            raise GeometryError(msg)
+        if first_row < 0:
+            msg = f"first_row counts detector rows from 0, got {first_row}"
+            raise GeometryError(msg)
+        rows = len(data)
+        result = np.empty((rows, columns, columns), np.float32) if out is None else out
+        if result.shape != (rows, columns, columns) or result.dtype != np.float32:
+            msg = (
+                f"out must be float32 of shape {(rows, columns, columns)}, got {result.dtype} {result.shape}"
+            )
+            raise GeometryError(msg)
+        axes = _checked_axes(rotation_axis, rows, columns)
+        return cls(data.astype(np.float32, copy=False), axes, first_row, result)
+
+    def sinogram(self, row: int) -> NDArray[np.float32]:
+        """Return one sinogram (angle, column), or say where it is not finite."""
+        sinogram: NDArray[np.float32] = self.sinograms[row]
+        finite = np.isfinite(sinogram)
+        if not finite.all():
+            angle, column = np.argwhere(~finite)[0]
+            msg = (
+                f"the sinogram of detector row {self.first_row + row} is {sinogram[angle, column]} "
+                f"at projection {angle}, column {column} ({np.count_nonzero(~finite)} such values); "
+                "flat field correction and minus log repair them"
+            )
+            raise EngineError(msg)
+        return sinogram
+
+
+def _checked_axes(rotation_axis: ArrayLike, rows: int, columns: int) -> NDArray[np.float64]:
+    axes = np.asarray(rotation_axis, np.float64)
+    if axes.ndim > 1 or (axes.ndim == 1 and len(axes) != rows):
+        msg = f"rotation_axis is one column or one for each of the {rows} rows, got shape {axes.shape}"
+        raise GeometryError(msg)
+    wrong = ~((axes >= 0) & (axes <= columns - 1))
+    if wrong.any():
+        value = axes[wrong].flat[0] if axes.ndim else axes
+        msg = f"rotation_axis {value:g} is not on the detector, whose columns are 0 to {columns - 1}"
+        raise GeometryError(msg)
+    return np.broadcast_to(axes, (rows,))
+
+
+def circle_mask(columns: int) -> NDArray[np.bool_]:
+    """Return True inside the circle of diameter N around the axis.
+
+    Parameters
+    ----------
+    columns : int
+        Detector columns N.
+
+    Returns
+    -------
+    (N, N) bool array
+        The pixels whose centres lie within N / 2 of the axis.
+    """
+    offset = np.arange(columns) - (columns - 1) / 2
+    inside: NDArray[np.bool_] = offset[:, None] ** 2 + offset**2 <= (columns / 2) ** 2
+    return inside
