@@ -1,0 +1,122 @@
+"""Frame selection applied to a scan: what is read, and where its pixels are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tomoservice.errors import RecipeError
+from tomoservice.geometry import axis_to_selection, check_angles
+from tomoservice.recipe import Recipe
+from tomoservice.recipe.stages import Range
+from tomoservice.scan import TomoScan
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The part of a scan that a recipe keeps, in unbinned detector pixels."""
+
+    rows: slice
+    """Detector rows, a whole number of binned rows."""
+    columns: slice
+    """Detector columns, a whole number of binned columns."""
+    angles: slice
+    """Projections in the order of acquisition."""
+    binning: int
+    """Pixels averaged into one along rows and columns."""
+    angles_deg: NDArray[np.float64]
+    """Angle of each kept projection."""
+
+    @property
+    def slices(self) -> int:
+        """Number of slices of the volume."""
+        return int(self.rows.stop - self.rows.start) // self.binning
+
+    @property
+    def width(self) -> int:
+        """Number of binned columns, which is the width of a slice."""
+        return int(self.columns.stop - self.columns.start) // self.binning
+
+    @property
+    def first_row(self) -> int:
+        """Binned detector row of the first slice: the absolute row that slices are grouped by."""
+        return int(self.rows.start // self.binning)
+
+    def detector_rows(self, start: int, stop: int) -> slice:
+        """Return the detector rows behind slices `start` to `stop` of the volume."""
+        first = self.rows.start
+        return slice(first + start * self.binning, first + stop * self.binning)
+
+    def axis(self, rotation_axis: float) -> float:
+        """Return the rotation axis as a column of the selection."""
+        return axis_to_selection(rotation_axis, self.columns.start, self.binning)
+
+
+def select(scan: TomoScan, recipe: Recipe) -> Selection:
+    """Return what `recipe.frames` keeps of `scan`.
+
+    Raises
+    ------
+    RecipeError
+        If a range does not lie inside the scan or keeps too little of it: names the field.
+    GeometryError
+        If an angle is not finite.
+    """
+    frames = recipe.frames
+    projections, rows, columns = scan.shape
+    kept_angles = _inside(frames.angles, projections, "frames.angles", "projections", recipe)
+    kept_rows = _inside(frames.rows, rows, "frames.rows", "rows", recipe)
+    kept_columns = _inside(frames.columns, columns, "frames.columns", "columns", recipe)
+    angles = slice(kept_angles.start, kept_angles.stop, frames.angles.step)
+    angles_deg = scan.angles_deg[angles]
+    check_angles(angles_deg)
+    if angles_deg.size < 2:
+        raise RecipeError(
+            f"frames.angles: {angles_deg.size} projection(s) kept of {projections}; "
+            "a tomogram needs at least 2",
+            name=recipe.name or "recipe",
+        )
+    return Selection(
+        rows=_binned(kept_rows, recipe, "rows"),
+        columns=_binned(kept_columns, recipe, "columns"),
+        angles=angles,
+        binning=frames.binning,
+        angles_deg=angles_deg,
+    )
+
+
+def _inside(wanted: Range, available: int, field: str, unit: str, recipe: Recipe) -> slice:
+    stop = available if wanted.stop is None else wanted.stop
+    if wanted.start >= available or stop > available:
+        raise RecipeError(
+            f"{field}: got {wanted.start} to {stop}, but the scan has {available} {unit}",
+            name=recipe.name or "recipe",
+        )
+    return slice(wanted.start, stop)
+
+
+def _binned(kept: slice, recipe: Recipe, unit: str) -> slice:
+    binning = recipe.frames.binning
+    whole = (kept.stop - kept.start) // binning
+    if whole < 1:
+        raise RecipeError(
+            f"frames.binning: got {binning}, but only {kept.stop - kept.start} {unit} are kept",
+            name=recipe.name or "recipe",
+        )
+    return slice(kept.start, kept.start + whole * binning)
+
+
+def bin_frames(frames: NDArray[np.float32], binning: int) -> NDArray[np.float32]:
+    """Average `binning` x `binning` pixels of each frame (frame, row, column), dtype kept.
+
+    The numbers of rows and columns must be multiples of `binning`. Returns the input for a binning of 1.
+    """
+    if binning == 1:
+        return frames
+    count, rows, columns = frames.shape
+    blocks: NDArray[Any] = frames.reshape(count, rows // binning, binning, columns // binning, binning)
+    binned: NDArray[np.float32] = blocks.mean(axis=(2, 4), dtype=np.float32)
+    return binned

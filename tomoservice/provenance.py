@@ -1,0 +1,147 @@
+"""How a volume was made: the record that goes with every result, in a file or in Tiled."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tomoservice.errors import CancelledError, InputError
+from tomoservice.recon.base import available_threads
+
+if TYPE_CHECKING:
+    from tomoservice.pipeline.plan import Plan
+    from tomoservice.scan import TomoScan
+
+PACKAGES = ("tomoservice", "numpy", "scipy", "finufft", "astra-toolbox", "h5py", "zarr", "tiled")
+"""Packages whose version may change a result or its form."""
+BLOCK_BYTES = 8 * 2**20
+
+
+def make_record(
+    plan: Plan, scan: TomoScan, *, started: datetime, timings_s: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return the record of a finished reconstruction as plain JSON types.
+
+    Parameters
+    ----------
+    plan
+        What was computed.
+    scan
+        What it was computed from.
+    started
+        When, with time zone.
+    timings_s
+        Seconds per stage.
+    """
+    return {
+        "recipe": plan.resolved.dump(),
+        "recipe_asked": plan.recipe.dump(),
+        "recipe_hash": plan.recipe.hash,
+        "geometry": plan.geometry,
+        "rotation_axis": describe_axis(plan),
+        "scan": describe_origin(scan),
+        "notes": list(plan.notes),
+        "software": software_versions(),
+        "machine": machine(),
+        "started": started.isoformat(),
+        "finished": datetime.now(UTC).isoformat(),
+        "timings_s": dict(timings_s),
+    }
+
+
+def describe_axis(plan: Plan) -> dict[str, Any]:
+    """Return the rotation axis and how far it can be trusted."""
+    if plan.axis is None:
+        return {"value": plan.rotation_axis, "method": "value"}
+    return {
+        "value": plan.axis.rotation_axis,
+        "method": plan.axis.method,
+        "confidence": plan.axis.confidence,
+        "at_window_edge": plan.axis.at_window_edge,
+        "note": plan.axis.note,
+    }
+
+
+def describe_origin(scan: TomoScan) -> dict[str, Any]:
+    """Return where the scan came from and what it says of itself."""
+    return {
+        "kind": scan.origin.kind,
+        "location": scan.origin.location,
+        "datasets": dict(scan.origin.datasets),
+        "run_uid": scan.origin.run_uid,
+        "files": list(scan.origin.files),
+        "shape": list(scan.shape),
+        "sample_name": scan.sample_name,
+        "energy_kev": scan.energy_kev,
+        "pixel_size_um": scan.pixel_size_um,
+        "distance_mm": scan.distance_mm,
+    }
+
+
+def software_versions() -> dict[str, str]:
+    """Return the version of every package that may change a result."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def machine() -> dict[str, Any]:
+    """Return the host, its processor and how many threads were used."""
+    return {
+        "host": platform.node(),
+        "device": _processor(),
+        "architecture": platform.machine(),
+        "threads": available_threads(),
+    }
+
+
+def fingerprint(files: Sequence[str], cancelled: Callable[[], bool] | None = None) -> list[dict[str, Any]]:
+    """Return size, time of last change and SHA-256 of each file.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read.
+    CancelledError
+        If `cancelled` said so.
+    """
+    return [_fingerprint(Path(name), cancelled) for name in files]
+
+
+def _fingerprint(path: Path, cancelled: Callable[[], bool] | None) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            state = os.fstat(file.fileno())
+            while block := file.read(BLOCK_BYTES):
+                if cancelled is not None and cancelled():
+                    raise CancelledError(f"stopped while reading {path}")
+                digest.update(block)
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error}") from error
+    return {
+        "path": str(path),
+        "size_bytes": state.st_size,
+        "modified": datetime.fromtimestamp(state.st_mtime, UTC).isoformat(),
+        "sha256": digest.hexdigest(),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
