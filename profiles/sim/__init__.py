@@ -1,0 +1,1 @@
+"""The simulated beamline: an EPICS IOC in its own process, on loopback only."""
