@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
 
@@ -40,6 +41,13 @@ def data_dir() -> Path:
     if not place.is_dir():
         pytest.skip(f"no folder of real scans at {place} (set TOMOSERVICE_TEST_DATA)")
     return place
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _dask_without_threads() -> Iterator[None]:
+    """Keep Tiled's client from starting dask's pool of threads, which nothing ever ends."""
+    with dask.config.set(scheduler="synchronous"):
+        yield
 
 
 @pytest.fixture(autouse=True)

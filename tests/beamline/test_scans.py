@@ -126,13 +126,10 @@ def tiled_uri(tmp_path_factory: pytest.TempPathFactory, frames_directory: Path) 
 @pytest.fixture
 def tiled_raw(tiled_uri: str, request: pytest.FixtureRequest) -> Iterator[Any]:
     """An empty container for runs."""
-    import dask
     from tiled.client import from_uri
 
     client = from_uri(tiled_uri, api_key="secret")
-    # dask would keep a pool of threads for as long as the process lives
-    with dask.config.set(scheduler="synchronous"):
-        yield client.create_container(f"raw-{request.node.callspec.id}", specs=["CatalogOfBlueskyRuns"])
+    yield client.create_container(f"raw-{request.node.callspec.id}", specs=["CatalogOfBlueskyRuns"])
     client.context.close()
 
 

@@ -18,17 +18,11 @@ def raw_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tiled_raw(raw_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Return the container of runs on a real Tiled server in this process."""
-    import dask
     from tiled.client import from_uri
     from tiled.server import SimpleTiledServer
 
-    # The server's adapters compute with dask, whose pool of threads would outlive the tests.
-    with (
-        dask.config.set(scheduler="synchronous"),
-        SimpleTiledServer(
-            tmp_path_factory.mktemp("tiled"), api_key="secret", readable_storage=[raw_folder]
-        ) as server,
-    ):
+    folder = tmp_path_factory.mktemp("tiled")
+    with SimpleTiledServer(folder, api_key="secret", readable_storage=[raw_folder]) as server:
         client = from_uri(server.uri)
         yield client.create_container("raw")
         client.context.close()

@@ -1,0 +1,8 @@
+"""Bluesky document callbacks: the only code of this project that runs beside the RunEngine."""
+
+from __future__ import annotations
+
+from callbacks.rule import TriggerRule
+from callbacks.trigger import ReconstructionTrigger
+
+__all__ = ["ReconstructionTrigger", "TriggerRule"]

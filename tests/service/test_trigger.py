@@ -1,0 +1,303 @@
+"""The trigger: never in the RunEngine's way, and nothing asked for is lost."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from callbacks import ReconstructionTrigger, TriggerRule
+from callbacks.spool import ReconstructionRequest, Spool
+from tests.service.scans import Document, SmallScan, documents
+from tomoservice.catalog.states import State
+from tomoservice.client import Job, Tomo
+from tomoservice.errors import RecipeError
+from tomoservice.recipe import shipped_recipe
+from tomoservice.service.running import RunningService
+
+NOBODY = "http://127.0.0.1:1"
+AT_15_5 = {"rotation_axis": {"method": "value", "value": 15.5}}
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def trigger(quiet_service: RunningService, spool: Path) -> Iterator[ReconstructionTrigger]:
+    with ReconstructionTrigger(quiet_service.uri, quiet_service.api_key, spool=spool) as made:
+        yield made
+
+
+def bare_run(uid: str | None = None, *, exit_status: str = "success", **start: Any) -> list[Document]:
+    uid = uid or str(uuid.uuid4())
+    content = {"uid": uid, "time": 0.0, "plan_name": "tomo_scan", "tomo": {}, **start}
+    stop = {"uid": str(uuid.uuid4()), "run_start": uid, "time": 1.0, "exit_status": exit_status}
+    return [("start", content), ("stop", stop)]
+
+
+def send(trigger: ReconstructionTrigger, docs: list[Document]) -> str:
+    for name, doc in docs:
+        trigger(name, doc)
+    return str(docs[0][1]["uid"])
+
+
+def store(tomo: Tomo, docs: list[Document]) -> None:
+    """Put a run into Tiled as TiledWriter leaves it."""
+    metadata = dict(docs)
+    tomo.raw.create_container(docs[0][1]["uid"], metadata=metadata)
+
+
+def removed(jobs: list[Job]) -> None:
+    # Otherwise the tests of the conductor find them in the queue.
+    for job in jobs:
+        job.node.delete(recursive=True)
+
+
+def test_a_scan_that_ends_is_queued(trigger: ReconstructionTrigger, tomo: Tomo, spool: Path) -> None:
+    docs = bare_run()
+    store(tomo, docs)
+    uid = send(trigger, docs)
+    assert trigger.wait(10)
+    [job] = tomo.reconstructions(uid)
+    assert job.state is State.QUEUED
+    assert job.record.metadata.recipe == shipped_recipe("default").dump()
+    assert job.record.metadata.requested_by == "trigger (tomo_scan)"
+    assert list(spool.glob("*.json")) == []
+    removed([job])
+
+
+def test_it_works_beside_a_real_run_engine_whichever_is_subscribed_first(
+    trigger: ReconstructionTrigger, tomo: Tomo
+) -> None:
+    from bluesky import RunEngine
+    from bluesky import plan_stubs as bps
+    from bluesky_tiled_plugins import TiledWriter
+
+    engine = RunEngine({}, call_returns_result=False)
+    engine.subscribe(trigger)
+    engine.subscribe(TiledWriter(tomo.raw, batch_size=20))
+
+    def plan() -> Iterator[Any]:
+        yield from bps.open_run({"tomo": {"pixel_size_um": 1.0}})
+        yield from bps.close_run()
+
+    [uid] = engine(plan())
+    assert trigger.wait(10)
+    jobs = tomo.reconstructions(uid)
+    assert len(jobs) == 1
+    removed(jobs)
+
+
+def test_it_waits_until_the_run_is_complete_in_tiled(trigger: ReconstructionTrigger, tomo: Tomo) -> None:
+    docs = bare_run()
+    uid = send(trigger, docs)
+    assert not trigger.wait(0.5)
+    node = tomo.raw.create_container(uid, metadata={"start": docs[0][1]})
+    assert not trigger.wait(0.7)
+    assert tomo.reconstructions(uid) == []
+    node.update_metadata({"stop": docs[1][1]})
+    assert trigger.wait(10)
+    removed(tomo.reconstructions(uid))
+
+
+def test_the_same_stop_document_twice_makes_one_node(
+    trigger: ReconstructionTrigger, tomo: Tomo, quiet_service: RunningService, tmp_path: Path
+) -> None:
+    docs = bare_run()
+    store(tomo, docs)
+    uid = send(trigger, docs)
+    send(trigger, docs)
+    with ReconstructionTrigger(quiet_service.uri, quiet_service.api_key, spool=tmp_path / "other") as second:
+        send(second, docs)
+        assert second.wait(10)
+    assert trigger.wait(10)
+    jobs = tomo.reconstructions(uid)
+    assert len(jobs) == 1
+    removed(jobs)
+
+
+def test_without_the_service_nothing_is_lost(
+    tomo: Tomo, quiet_service: RunningService, spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    docs = bare_run()
+    store(tomo, docs)
+    began = time.monotonic()
+    with ReconstructionTrigger(NOBODY, spool=spool) as trigger:
+        uid = send(trigger, docs)
+        assert time.monotonic() - began < 1
+        assert not trigger.wait(0.5)
+    assert "no service answers at http://127.0.0.1:1" in caplog.text
+    assert f"requests wait in {spool}" in caplog.text
+    assert len(list(spool.glob("*.json"))) == 1
+    # Another session, later, with the service up again.
+    with ReconstructionTrigger(quiet_service.uri, quiet_service.api_key, spool=spool) as later:
+        assert later.wait(10)
+    jobs = tomo.reconstructions(uid)
+    assert len(jobs) == 1
+    removed(jobs)
+
+
+def test_documents_are_handled_at_once_and_not_changed(trigger: ReconstructionTrigger) -> None:
+    docs = bare_run()
+    before = copy.deepcopy(docs)
+    slowest = 0.0
+    for name, doc in docs:
+        began = time.perf_counter()
+        trigger(name, doc)
+        slowest = max(slowest, time.perf_counter() - began)
+    assert docs == before
+    assert slowest < 0.25
+
+
+@pytest.mark.parametrize(
+    ("rule", "docs", "wanted"),
+    [
+        (TriggerRule(), bare_run(), True),
+        (TriggerRule(), bare_run(exit_status="abort"), False),
+        (TriggerRule(), bare_run(exit_status="fail"), False),
+        (TriggerRule(include_aborted=True), bare_run(exit_status="abort"), True),
+        (TriggerRule(plans=("tomo_*",)), bare_run(), True),
+        (TriggerRule(plans=("fly_*", "tomo_scan")), bare_run(), True),
+        (TriggerRule(plans=("fly_*",)), bare_run(), False),
+        (TriggerRule(), [("start", {"uid": "a", "plan_name": "count"}), *bare_run("a")[1:]], False),
+        (TriggerRule(), [("start", {"uid": "a", "scan_layout": "fxi"}), *bare_run("a")[1:]], True),
+        (TriggerRule(), bare_run()[1:], False),
+    ],
+)
+def test_the_rule_decides(rule: TriggerRule, docs: list[Document], wanted: bool, spool: Path) -> None:
+    with ReconstructionTrigger(NOBODY, spool=spool, rule=rule) as trigger:
+        for name, doc in docs:
+            trigger(name, doc)
+    assert len(list(spool.glob("*.json"))) == wanted
+
+
+def test_a_plan_can_bring_its_own_recipe(spool: Path) -> None:
+    with ReconstructionTrigger(NOBODY, spool=spool) as trigger:
+        send(trigger, bare_run(tomo={"recipe": AT_15_5}))
+    [request] = Spool(spool).pending()
+    assert request.recipe["rotation_axis"] == AT_15_5["rotation_axis"]
+
+
+def test_a_plan_with_a_wrong_recipe_is_not_reconstructed_with_another(
+    spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ReconstructionTrigger(NOBODY, spool=spool) as trigger:
+        uid = send(trigger, bare_run(tomo={"recipe": "nonsense"}))
+    assert Spool(spool).pending() == []
+    assert f"run {uid} is not reconstructed, its plan names a wrong recipe" in caplog.text
+
+
+def test_a_wrong_recipe_is_found_when_the_session_starts(spool: Path) -> None:
+    with pytest.raises(RecipeError, match="nonsense"):
+        ReconstructionTrigger(NOBODY, recipe="nonsense", spool=spool)
+
+
+def test_what_the_service_refuses_is_put_aside_with_the_reason(
+    quiet_service: RunningService, tomo: Tomo, spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    docs = bare_run()
+    store(tomo, docs)
+    uid = str(docs[0][1]["uid"])
+    Spool(spool).put(ReconstructionRequest(reconstruction_id="auto-x", run_uid=uid, recipe={"filtr": 1}))
+    (spool / "torn.json").write_text('{"run_uid": ')
+    with ReconstructionTrigger(quiet_service.uri, quiet_service.api_key, spool=spool) as trigger:
+        assert trigger.wait(10)
+    assert "filtr" in json.loads((spool / "refused" / "auto-x.json").read_text())["reason"]
+    assert (spool / "refused" / "torn.json").exists()
+    assert "is not reconstructed" in caplog.text
+
+
+def test_a_wrong_key_loses_nothing(
+    quiet_service: RunningService, tomo: Tomo, spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    docs = bare_run()
+    store(tomo, docs)
+    with ReconstructionTrigger(quiet_service.uri, "wrong", spool=spool) as trigger:
+        send(trigger, docs)
+        assert not trigger.wait(0.5)
+    assert "does not accept this API key" in caplog.text
+    assert len(Spool(spool).pending()) == 1
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.binary(max_size=5),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3)
+    ),
+    max_leaves=5,
+)
+keys = st.sampled_from(["uid", "run_start", "exit_status", "tomo", "plan_name", "scan_layout", "recipe"])
+
+
+@hypothesis_settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    docs=st.lists(
+        st.tuples(
+            st.sampled_from(["start", "stop", "event", "nonsense"]),
+            junk | st.dictionaries(keys, junk | st.just("a") | st.just("success"), max_size=6),
+        ),
+        max_size=4,
+    )
+)
+def test_no_document_whatsoever_raises(
+    docs: list[tuple[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    logging.getLogger("callbacks").setLevel(logging.CRITICAL)
+    try:
+        with ReconstructionTrigger(
+            NOBODY,
+            spool=tmp_path_factory.mktemp("spool"),
+            rule=TriggerRule(plans=("*",), include_aborted=True),
+        ) as trigger:
+            for name, doc in docs:
+                trigger(name, doc)
+    finally:
+        logging.getLogger("callbacks").setLevel(logging.NOTSET)
+
+
+def test_runs_that_never_stop_do_not_pile_up(spool: Path) -> None:
+    with ReconstructionTrigger(NOBODY, spool=spool) as trigger:
+        for index in range(3000):
+            trigger("start", {"uid": str(index), "tomo": {}})
+        assert len(trigger._open_runs) <= 1000
+
+
+def test_closing_ends_the_thread(spool: Path) -> None:
+    before = threading.active_count()
+    trigger = ReconstructionTrigger(NOBODY, spool=spool)
+    assert threading.active_count() == before + 1
+    trigger.close()
+    trigger.close()
+    assert threading.active_count() == before
+
+
+def test_the_documents_of_a_real_scan_are_understood(
+    trigger: ReconstructionTrigger, tomo: Tomo, raw_folder: Path
+) -> None:
+    from bluesky_tiled_plugins import TiledWriter
+
+    writer = TiledWriter(tomo.raw, batch_size=20)
+    uid = ""
+    for name, doc in documents(SmallScan(), raw_folder):
+        uid = doc["uid"] if name == "start" else uid
+        trigger(name, doc)
+        writer(name, doc)
+    assert trigger.wait(10)
+    jobs = tomo.reconstructions(uid)
+    assert len(jobs) == 1
+    removed(jobs)

@@ -1,0 +1,1 @@
+"""Tiled server configurations, and the validators and adapters that they name."""

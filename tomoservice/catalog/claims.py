@@ -1,0 +1,178 @@
+"""Who works on a reconstruction.
+
+Tiled has no compare-and-swap, but creating a child with a fixed key is atomic. So a claim is the
+creation of ``claim-{attempt}``, its lease is that child's metadata, and whoever takes over from a
+worker that died creates the next one. The attempt is a fencing token: every write carries it, and a
+worker that finds a higher one has lost.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tomoservice.catalog import names
+from tomoservice.catalog.nodes import create_container
+from tomoservice.catalog.transport import ConflictError, translated
+from tomoservice.errors import ClaimLostError
+
+CLOCK_TOLERANCE_S = 2.0
+"""How far the clocks of two machines may differ before a lease counts as expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Who claims."""
+
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    identity: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Distinguishes two workers of one process."""
+
+
+class Lease(BaseModel):
+    """Metadata of a claim."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    attempt: int
+    host: str
+    pid: int
+    identity: str
+    expires: float
+    """When the claim ends unless it is renewed, in seconds since 1970."""
+    released: bool = False
+    """Whether the worker has given the claim back."""
+
+    def is_live(self, now: float) -> bool:
+        """Tell whether the worker still has the right to work."""
+        return not self.released and now < self.expires + CLOCK_TOLERANCE_S
+
+
+class Claim:
+    """The right to work on one reconstruction, as long as the lease is renewed."""
+
+    def __init__(self, reconstruction: Any, node: Any, attempt: int, lease_s: float) -> None:
+        self._reconstruction = reconstruction
+        self._node = node
+        self._path = "/".join(reconstruction.path_parts)
+        self.attempt = attempt
+        self.lease_s = lease_s
+
+    @property
+    def reconstruction(self) -> Any:
+        """Tiled client of the reconstruction node."""
+        return self._reconstruction
+
+    @property
+    def path(self) -> str:
+        """Path of the reconstruction."""
+        return self._path
+
+    def renew(self) -> None:
+        """Extend the lease.
+
+        Raises
+        ------
+        ClaimLostError
+            Somebody else has taken over.
+        """
+        self.check()
+        self._write({"expires": time.time() + self.lease_s})
+
+    def release(self) -> None:
+        """Give the claim back, so that nobody has to wait until the lease expires."""
+        self._write({"released": True})
+
+    def check(self) -> None:
+        """Raise `ClaimLostError` if somebody else has taken over."""
+        highest = max(claimed_attempts(self._reconstruction), default=0)
+        if highest > self.attempt:
+            raise ClaimLostError(
+                f"{self._path}: attempt {highest} has taken over from attempt {self.attempt}"
+            )
+
+    def _write(self, changes: dict[str, Any]) -> None:
+        with translated(f"writing the claim on {self._path}"):
+            self._node.update_metadata(changes, drop_revision=True)
+
+
+def claimed_attempts(reconstruction: Any) -> list[int]:
+    """Return the attempts that have been claimed so far."""
+    with translated(f"reading the claims on {'/'.join(reconstruction.path_parts)}"):
+        return [number for key in reconstruction if (number := names.attempt_of(key)) is not None]
+
+
+def latest_lease(reconstruction: Any) -> Lease | None:
+    """Return the lease of the latest claim, or None if nobody has claimed yet.
+
+    A claim whose metadata cannot be understood counts as expired: only our workers write claims.
+    """
+    attempts = claimed_attempts(reconstruction)
+    if not attempts:
+        return None
+    return _lease(reconstruction, max(attempts))
+
+
+def _lease(reconstruction: Any, attempt: int) -> Lease:
+    with translated(f"reading the claims on {'/'.join(reconstruction.path_parts)}"):
+        try:
+            return Lease.model_validate(dict(reconstruction[names.claim_key(attempt)].metadata))
+        except (KeyError, ValidationError):
+            return Lease(attempt=attempt, host="", pid=0, identity="", expires=0.0, released=True)
+
+
+def crashes_before(reconstruction: Any, attempt: int) -> int:
+    """Return how many workers in a row, just before `attempt`, died without giving their claim back."""
+    count = 0
+    for earlier in sorted((n for n in claimed_attempts(reconstruction) if n < attempt), reverse=True):
+        lease = _lease(reconstruction, earlier)
+        if lease.released:
+            break
+        count += 1
+    return count
+
+
+def try_claim(reconstruction: Any, worker: Worker, lease_s: float) -> Claim | None:
+    """Claim a reconstruction, if nobody has a live claim on it.
+
+    Parameters
+    ----------
+    reconstruction : tiled Container
+        What to claim; its state is the caller's affair.
+    worker : Worker
+        Who claims.
+    lease_s : float
+        Seconds until the claim expires unless it is renewed.
+
+    Returns
+    -------
+    Claim or None
+        None if somebody else has it, or was quicker.
+    """
+    now = time.time()
+    latest = latest_lease(reconstruction)
+    if latest is not None and latest.is_live(now):
+        return None
+    attempt = latest.attempt + 1 if latest else 1
+    metadata = {
+        "attempt": attempt,
+        "host": worker.host,
+        "pid": worker.pid,
+        "identity": worker.identity,
+        "claimed": now,
+        "expires": now + lease_s,
+        "lease_s": lease_s,
+        "released": False,
+    }
+    try:
+        node = create_container(reconstruction, names.claim_key(attempt), metadata=metadata)
+    except ConflictError:
+        return None
+    return Claim(reconstruction, node, attempt, lease_s)

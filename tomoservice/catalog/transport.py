@@ -1,0 +1,138 @@
+"""Connections to Tiled, and its errors in our words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+from tiled.client import from_uri
+
+from tomoservice.errors import CatalogError, ServiceUnavailableError
+
+PROBE_S = 5.0
+
+
+class ConflictError(CatalogError):
+    """Something with that key exists already, or the server's state says no."""
+
+
+class NotFoundError(CatalogError):
+    """There is no such node, or the key may not see it."""
+
+
+class NotAllowedError(CatalogError):
+    """The API key may not do this."""
+
+
+def connect(uri: str, api_key: str | None = None) -> Any:
+    """Return a Tiled client for the root of the service at `uri`.
+
+    Parameters
+    ----------
+    uri : str
+        Address of the service, ``http://host:port``.
+    api_key : str, optional
+        Key that may write; without it, what the service lets everybody do.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        Nobody answers at `uri`.
+    CatalogError
+        The service wants a key, or another one.
+    """
+    probe(uri)
+    _check_key(uri, api_key)
+    with translated(f"connecting to {uri}"):
+        return from_uri(uri, api_key=api_key)
+
+
+def disconnect(node: Any) -> None:
+    """Close the connection behind a Tiled client; its nodes cannot be used any more."""
+    node.context.http_client.close()
+
+
+def probe(uri: str, timeout_s: float = PROBE_S) -> None:
+    """Raise `ServiceUnavailableError` unless somebody answers at `uri`.
+
+    Tiled's client keeps trying for 45 s; this tells at once.
+    """
+    try:
+        # Any answer means that somebody is there, an error included: a proxy may hide /healthz.
+        httpx.get(httpx.URL(uri).copy_with(path="/healthz", query=None), timeout=timeout_s)
+    except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise ServiceUnavailableError(
+            f"no service answers at {uri} ({type(error).__name__}); is `tomoservice serve` running there?"
+        ) from error
+
+
+def _check_key(uri: str, api_key: str | None) -> None:
+    # Tiled's client would leave its connection open when it is refused.
+    key = api_key or os.environ.get("TILED_API_KEY")
+    headers = {"Authorization": f"Apikey {key}"} if key else {}
+    with translated(f"connecting to {uri}"):
+        address = httpx.URL(uri).copy_with(path="/api/v1/metadata/", query=None)
+        response = httpx.get(address, headers=headers, timeout=PROBE_S)
+        if response.status_code in (401, 403):
+            problem = "does not accept this API key" if key else "wants an API key"
+            raise NotAllowedError(f"{uri} {problem}; pass api_key, or set TILED_API_KEY")
+
+
+@contextmanager
+def translated(action: str) -> Iterator[None]:
+    """Turn what Tiled's client raises into errors of ours, saying during which `action`.
+
+    Raises
+    ------
+    ServiceUnavailableError
+        The server did not answer, or answered with a server error.
+    ConflictError, NotFoundError, NotAllowedError, CatalogError
+        The server refused, with its reason.
+    """
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        raise _refusal(action, error) from error
+    except httpx.HTTPError as error:
+        raise ServiceUnavailableError(
+            f"{action}: the service does not answer ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _refusal(action: str, error: httpx.HTTPStatusError) -> Exception:
+    code = error.response.status_code
+    reason = _detail(error.response)
+    if code >= 500 or code == 429:
+        return ServiceUnavailableError(f"{action}: the service answered {code}: {reason}")
+    if code in (401, 403):
+        return NotAllowedError(f"{action}: the API key may not do this ({code}: {reason})")
+    kinds: dict[int, type[CatalogError]] = {404: NotFoundError, 409: ConflictError}
+    return kinds.get(code, CatalogError)(f"{action}: {reason}")
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        content = response.json()
+    except (ValueError, KeyError, httpx.ResponseNotRead):
+        return response.reason_phrase
+    detail = content.get("detail", content) if isinstance(content, dict) else content
+    return detail if isinstance(detail, str) else repr(detail)
+
+
+def child(node: Any, *keys: str) -> Any:
+    """Return the descendant of a Tiled container.
+
+    Raises
+    ------
+    NotFoundError
+        There is none.
+    """
+    path = "/".join((*node.path_parts, *keys))
+    with translated(f"reading {path}"):
+        try:
+            return node[keys]
+        except KeyError as error:
+            raise NotFoundError(f"there is no node {path} in {node.context.api_uri}") from error

@@ -1,0 +1,1 @@
+"""The process that drives queued reconstructions to completion."""

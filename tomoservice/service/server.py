@@ -1,0 +1,118 @@
+"""Running the service until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tomoservice import __version__
+from tomoservice.errors import SettingsError
+from tomoservice.service.folder import ServiceInfo, ensure_api_key, locked, remove_info, write_info
+from tomoservice.service.running import RunningService, running_service
+from tomoservice.settings import Settings
+
+if TYPE_CHECKING:
+    from tomoservice.service.supervisor import ConductorSupervisor
+
+__all__ = ["RunningService", "running_service", "serve"]
+
+logger = logging.getLogger(__name__)
+
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+
+
+def serve(settings: Settings, on_ready: Callable[[ServiceInfo], None] | None = None) -> None:
+    """Run the service in this process until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    settings : Settings
+        Data folder, address, conductor.
+    on_ready : callable, optional
+        Called once, from another thread, when the service answers.
+
+    Raises
+    ------
+    SettingsError
+        Another service works in the data folder, or the address cannot be listened on.
+    """
+    folder = settings.data_folder
+    with locked(folder), _listen(settings.service.host, settings.service.port) as listener:
+        given = settings.service.api_key
+        api_key = ensure_api_key(folder, given.get_secret_value() if given else None)
+        for place in (folder / "storage", settings.volumes_folder):
+            place.mkdir(parents=True, exist_ok=True)
+        info = ServiceInfo(_uri(settings.service.host, listener), os.getpid(), __version__)
+        try:
+            _run(settings, api_key, info, listener, on_ready)
+        finally:
+            remove_info(folder)
+
+
+def _run(
+    settings: Settings,
+    api_key: str,
+    info: ServiceInfo,
+    listener: socket.socket,
+    on_ready: Callable[[ServiceInfo], None] | None,
+) -> None:
+    conductor = _start_conductor(settings, api_key, info.uri)
+
+    def ready() -> None:
+        write_info(settings.data_folder, info)
+        logger.info("serving %s at %s", settings.data_folder, info.uri)
+        if on_ready is not None:
+            on_ready(info)
+
+    def stop() -> None:
+        # While the server still answers, so that the conductor can give its claim back.
+        if conductor is not None:
+            conductor.stop()
+
+    try:
+        # Tiled's server takes seconds to import; what can be wrong before that has been said by now.
+        from tomoservice.service.app import make_app
+        from tomoservice.service.http import run
+
+        run(make_app(settings, api_key), listener, ready, stop)
+    finally:
+        stop()
+
+
+def _start_conductor(settings: Settings, api_key: str, uri: str) -> ConductorSupervisor | None:
+    if not settings.conductor.embedded:
+        return None
+    from tomoservice.service.supervisor import ConductorSupervisor
+
+    supervisor = ConductorSupervisor(uri, api_key, settings)
+    # It imports what it needs while the server does the same, and waits until the server answers.
+    supervisor.start()
+    return supervisor
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {host}:{port} ({error}); choose another service.port, or 0 for a free one"
+        ) from error
+    return listener
+
+
+def _uri(host: str, listener: socket.socket) -> str:
+    reachable = WILDCARDS.get(host, host)
+    bracketed = f"[{reachable}]" if ":" in reachable else reachable
+    return f"http://{bracketed}:{listener.getsockname()[1]}"
