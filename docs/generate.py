@@ -1,0 +1,160 @@
+"""Reference pages made from the code: `python docs/generate.py` writes them, a test holds them up to date."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tomoservice.cli import COMMANDS, tomoservice
+from tomoservice.recipe import Recipe, recipe_schema, shipped_recipe, shipped_recipes
+
+FOLDER = Path(__file__).parent / "reference"
+NOTICE = "<!-- Made by docs/generate.py; change the code instead. -->"
+
+
+def recipe_page() -> str:
+    """Return the reference of the recipe, from its JSON schema."""
+    schema = recipe_schema()
+    lines = [
+        NOTICE,
+        "# The recipe",
+        "",
+        "A recipe describes a reconstruction, stage by stage in physical order. In a file it is YAML",
+        "or JSON; what is left out has its default, and an unknown key is an error.",
+        "`tomoservice recipe check FILE` says what is wrong with one, `tomoservice recipe schema` prints",
+        "its JSON schema. A stage with more than one method is a mapping with the key `method`.",
+        "",
+    ]
+    for name, field in Recipe.model_fields.items():
+        form = schema["properties"][name]
+        lines += [f"## `{name}`", ""]
+        if field.description:
+            default = _yaml(field.get_default(call_default_factory=True))
+            lines += [f"{_sentence(field.description)} Default: `{default}`.", ""]
+            continue
+        for model in _models(form, schema):
+            lines += list(_model_table(model, schema))
+    lines += ["## Shipped recipes", ""]
+    lines += [f"- `{name}`: {shipped_recipe(name).description}" for name in shipped_recipes()]
+    return "\n".join(lines) + "\n"
+
+
+def _models(form: dict[str, Any], schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the models that a field may hold."""
+    for choice in form.get("oneOf", [form]):
+        yield schema["$defs"][choice["$ref"].removeprefix("#/$defs/")]
+
+
+def _model_table(model: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
+    properties = model["properties"]
+    method = properties.get("method", {}).get("const")
+    title = f"**`method: {method}`**: " if method else ""
+    yield title + _sentence(model["description"])
+    yield ""
+    rows = [(name, form) for name, form in properties.items() if name != "method"]
+    if not rows:
+        return
+    yield "| field | wants | unit | default | |"
+    yield "|---|---|---|---|---|"
+    for name, form in rows:
+        for path, leaf in _leaves(name, form, schema):
+            default = "" if "default" not in leaf else f"`{_yaml(leaf['default'])}`"
+            cells = (f"`{path}`", _wants(leaf), leaf.get("unit", ""), default, _sentence(leaf["description"]))
+            yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+def _leaves(path: str, form: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if "$ref" not in form:
+        yield path, form
+        return
+    model = schema["$defs"][form["$ref"].removeprefix("#/$defs/")]
+    for name, inner in model["properties"].items():
+        yield from _leaves(f"{path}.{name}", inner, schema)
+
+
+def _wants(form: dict[str, Any]) -> str:
+    if "enum" in form:
+        return ", ".join(f"`{value}`" for value in form["enum"])
+    kinds = [form, *form.get("anyOf", [])]
+    words = []
+    for kind in kinds:
+        if "type" not in kind:
+            continue
+        limits = [
+            f"{sign} {kind[key]}"
+            for key, sign in (
+                ("minimum", "≥"),
+                ("exclusiveMinimum", ">"),
+                ("maximum", "≤"),
+                ("exclusiveMaximum", "<"),
+            )
+            if key in kind
+        ]
+        name = "two numbers" if kind["type"] == "array" else kind["type"]
+        words.append(" ".join([name, ", ".join(limits)]).strip())
+    return " or ".join(words)
+
+
+def _yaml(value: object) -> str:
+    return (
+        {None: "null", True: "true", False: "false"}.get(value, str(value)) if _plain(value) else str(value)
+    )
+
+
+def _plain(value: object) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _sentence(text: str) -> str:
+    return " ".join(text.split())
+
+
+def command_page() -> str:
+    """Return the reference of the command line, from its help texts."""
+    lines = [NOTICE, "# The command line", ""]
+    lines += ["Exit status: 0 done, 1 failed, 2 wrong arguments, 130 interrupted. Errors are one line.", ""]
+    context = tomoservice.make_context("tomoservice", [], resilient_parsing=True)
+    for name in sorted(COMMANDS):
+        command = tomoservice.get_command(context, name)
+        if command is None:
+            continue
+        lines += list(_help(command, name, context))
+    return "\n".join(lines) + "\n"
+
+
+def _help(command: click.Command, name: str, parent: click.Context) -> Iterator[str]:
+    settings = {**command.context_settings, "terminal_width": 100}
+    context = click.Context(command, info_name=name, parent=parent, **settings)
+    yield from (f"## `{context.command_path}`", "", "```text", command.get_help(context), "```", "")
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(context):
+            subcommand = command.get_command(context, inner)
+            if subcommand is not None:
+                yield from _help(subcommand, inner, context)
+
+
+PAGES = {"recipe.md": recipe_page, "command-line.md": command_page}
+
+
+def main() -> int:
+    """Write every page; with --check only say which are out of date."""
+    stale = []
+    for name, page in PAGES.items():
+        path = FOLDER / name
+        text = page()
+        if not path.exists() or path.read_text("utf-8") != text:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(text, "utf-8")
+    for name in stale:
+        sys.stderr.write(f"{name} was out of date\n")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

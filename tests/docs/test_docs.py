@@ -1,0 +1,139 @@
+"""Whatever the documentation says to type, typed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from profiles.sim.launch import RunningIOC, simulated_beamline
+from profiles.sim.options import SimulationOptions
+from tests.phantom_scans import phantom_scan
+from tomoservice.service.running import RunningService, running_service
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+BLOCK = re.compile(r"<!-- test: (?P<name>[\w ]+) -->\n```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
+FENCE = re.compile(r"^```(python|sh)$", re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)[^)]*\)")
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+NOT_RUN = {
+    # set-up and start-up, which CI and `make demo` run
+    "make demo    # simulated": "the Makefile's own commands",
+    "tomoservice serve": "stays up; test_demo and the fixtures here start it",
+    "pip install": "what the Makefile does",
+    "from pathlib import Path\n\nfrom tomoservice.sources import load_layout": "tests/sources does it",
+}
+
+
+def blocks(page: Path, name: str) -> list[str]:
+    found = [match["code"] for match in BLOCK.finditer(page.read_text("utf-8")) if match["name"] == name]
+    assert found, f"{page} has no block {name!r}"
+    return found
+
+
+@pytest.fixture(scope="module")
+def ioc() -> Iterator[RunningIOC]:
+    options = SimulationOptions(
+        prefix="TOMO:", rows=33, columns=64, rotation_velocity=720.0, sample_velocity=500.0
+    )
+    with simulated_beamline(options) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    folder = tmp_path_factory.mktemp("readme") / "tomoservice-data"
+    with running_service(folder, {"conductor": {"poll_s": 0.2}}) as running:
+        (folder / "raw").mkdir()
+        yield running
+
+
+def run_python(code: str, service: RunningService, tmp_path: Path) -> str:
+    adapted = code.replace("http://127.0.0.1:8000", service.uri).replace('"secret"', repr(service.api_key))
+    script = tmp_path / "script.py"
+    script.write_text(adapted, "utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=service.data.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=55,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_shell(code: str, folder: Path, **environment: str) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code],
+        cwd=folder,
+        env={**os.environ, "PATH": path, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=55,
+    )
+    assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+
+
+def test_readme_scan_ipython_tiled_and_web(ioc: RunningIOC, service: RunningService, tmp_path: Path) -> None:
+    assert ioc.pid
+    names = ("automatic", "scan", "ipython")
+    session = "\n".join(code for name in names for code in blocks(README, name))
+    told = run_python(f"{session}\ntrigger.close()\nprint(smoother.path, central.shape)\n", service, tmp_path)
+    path, shape = told.splitlines()[-1].split(" ", 1)
+    assert shape == "(64, 64)"
+    (tiled_only,) = blocks(README, "tiled")
+    assert "tomoservice" not in tiled_only
+    alone = (
+        "import sys\nprint(central.shape, [name for name in sys.modules if name.startswith('tomoserv')])\n"
+    )
+    told = run_python(f"{tiled_only}\n{alone}", service, tmp_path)
+    sample, state, axis, last = told.splitlines()
+    assert (sample, state, last) == ("phantom", "done", "(64, 64) []")
+    assert "'method': 'value'" in axis
+    (web,) = blocks(README, "web")
+    run_shell(web.replace("http://127.0.0.1:8000", service.uri), tmp_path, VOLUME=f"{path}/volume")
+    assert (tmp_path / "slice.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("page", "name"), [(README, "command line"), (ROOT / "docs/tutorial/first-reconstruction.md", "tutorial")]
+)
+def test_command_lines(page: Path, name: str, tmp_path: Path) -> None:
+    phantom_scan(64, 4, 90).write_dxchange(tmp_path / "tooth.h5")
+    run_shell("\n".join(blocks(page, name)), tmp_path)
+    assert len(list(tmp_path.glob("*.h5"))) >= 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_is_run_and_every_link_leads_somewhere(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for target in LINK.findall(text):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    if "decisions" in page.parts:
+        return
+    tested = {match["code"] for match in BLOCK.finditer(text)}
+    for match in FENCE.finditer(text):
+        code = text[match.end() + 1 : text.index("```", match.end())]
+        known = any(code.startswith(start) for start in NOT_RUN)
+        assert code in tested or known, f"{page.name}: nobody runs\n{code}"
+
+
+def test_reference_pages_are_up_to_date() -> None:
+    specification = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert specification is not None
+    assert specification.loader is not None
+    generate = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(generate)
+    for name, page in generate.PAGES.items():
+        assert (ROOT / "docs/reference" / name).read_text("utf-8") == page(), "run python docs/generate.py"
