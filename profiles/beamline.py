@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import time
 from dataclasses import dataclass
 
+import ophyd
 from ophyd import EpicsMotor, EpicsSignalRO
 
 from profiles.config import BeamlineConfig
@@ -13,7 +15,7 @@ from profiles.flyer import FlyCamera
 from tomoservice.errors import BeamlineError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Beamline:
     """Devices of a tomography beamline.
 
@@ -45,6 +47,7 @@ class Beamline:
 
     def disconnect(self) -> None:
         """Close every Channel Access connection; the beamline cannot be used afterwards."""
+        atexit.unregister(_leave)
         for device in (self.rotation, self.sample, self.shutter, self.camera):
             device.destroy()
         for signal, _ in self.metadata.values():
@@ -79,7 +82,18 @@ def connect(config: BeamlineConfig) -> Beamline:
         device.wait_for_connection(timeout=timeout_s)
     for signal, _ in metadata.values():
         signal.wait_for_connection(timeout=timeout_s)
-    return Beamline(config, rotation, sample, shutter, camera, FlyCamera(camera), metadata)
+    beamline = Beamline(config, rotation, sample, shutter, camera, FlyCamera(camera), metadata)
+    atexit.register(_leave, beamline)
+    return beamline
+
+
+def _leave(beamline: Beamline) -> None:
+    """Close the connections of a process that ends without having done so.
+
+    Only after ophyd's threads have stopped: one that still talks to a channel crashes the process.
+    """
+    ophyd.cl.get_dispatcher().stop()
+    beamline.disconnect()
 
 
 def required_pvs(config: BeamlineConfig) -> list[str]:

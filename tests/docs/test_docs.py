@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from profiles.sim.launch import RunningIOC, simulated_beamline
+from profiles.sim.launch import CONFIG_FILE, RunningIOC, simulated_beamline
 from profiles.sim.options import SimulationOptions
 from tests.phantom_scans import phantom_scan
 from tomoservice.service.running import RunningService, running_service
@@ -101,9 +101,21 @@ def test_readme_scan_ipython_tiled_and_web(ioc: RunningIOC, service: RunningServ
     sample, state, axis, last = told.splitlines()
     assert (sample, state, last) == ("phantom", "done", "(64, 64) []")
     assert "'method': 'value'" in axis
+    (asking,) = blocks(ROOT / "docs/reference/nodes.md", "nodes")
+    told = run_python(f"{asking}\nprint('/'.join(node.path_parts))\n", service, tmp_path)
+    assert told.strip().endswith("/my-reconstruction")
     (web,) = blocks(README, "web")
     run_shell(web.replace("http://127.0.0.1:8000", service.uri), tmp_path, VOLUME=f"{path}/volume")
     assert (tmp_path / "slice.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_table_of_pvs_is_connected(ioc: RunningIOC, service: RunningService, tmp_path: Path) -> None:
+    table = CONFIG_FILE.read_text("utf-8").replace("{prefix}", ioc.options.prefix)
+    home = Path(os.environ["HOME"])
+    (home / "beamline.yml").write_text(table.replace("{data_directory}", str(tmp_path)), "utf-8")
+    (check,) = blocks(ROOT / "docs/how-to/real-camera.md", "real camera")
+    told = run_python(f"{check}\nprint(beamline.shutter.state)\n", service, tmp_path)
+    assert told.strip() == "closed"
 
 
 @pytest.mark.parametrize(
