@@ -1,5 +1,5 @@
 # What people and CI share. Every target sets up the virtual environment that it needs.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=

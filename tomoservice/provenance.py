@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tomoservice.errors import CancelledError, InputError
-from tomoservice.recon.base import available_threads
+from tomoservice.threads import available_threads
 
 if TYPE_CHECKING:
     from tomoservice.pipeline.plan import Plan

@@ -15,6 +15,7 @@ hold mostly noise, and stripes one column wide are left out.
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +25,7 @@ from scipy.ndimage import median_filter
 from tomoservice.axis.half_turn import HalfTurn
 from tomoservice.axis.result import AxisResult, judge, search_window
 from tomoservice.errors import EngineError, GeometryError
+from tomoservice.threads import available_threads
 
 # Size of the sinogram on which the whole window is searched.
 COARSE_COLUMNS, COARSE_ANGLES = 256, 400
@@ -124,7 +126,10 @@ def _coarse(
     last = sinograms[0].shape[1] - 1
     step = min(0.5, (high - low) / 32)
     places = np.clip(np.arange(low, high + step / 2, step), 2, last - 2)
-    metric = np.array([_misfit(sinograms, place, min(place, last - place)) for place in places])
+    with ThreadPoolExecutor(available_threads(), thread_name_prefix="axis") as pool:
+        metric = np.array(
+            list(pool.map(lambda place: _misfit(sinograms, place, min(place, last - place)), places))
+        )
     return places * factor + (factor - 1) / 2, metric
 
 

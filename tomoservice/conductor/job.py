@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import logging
 import threading
@@ -41,6 +42,18 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+LIBRARIES = (
+    "bluesky_tiled_plugins",
+    "finufft",
+    "hdf5plugin",
+    "pandas",
+    "pyarrow",
+    "tiled.client.array",
+    "tiled.client.dataframe",
+    "zarr",
+)
+"""What a job imports on its way."""
+
 PROVENANCE = ("scan", "rotation_axis", "software", "machine", "started", "finished", "timings_s")
 """Parts of a volume's record that belong to how it was made; the others have keys of their own."""
 ENGINE = ("tomoservice", "numpy", "scipy", "finufft", "astra-toolbox")
@@ -66,6 +79,12 @@ class Job:
     def folder(self) -> Path:
         """Folder of the volume and its markers."""
         return store_folder(self.settings, self.record)
+
+
+def load_libraries() -> None:
+    """Import what a job needs, so that the first one does not wait seconds for it."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
 
 
 def store_folder(settings: Settings, record: ReconstructionRecord) -> Path:

@@ -13,7 +13,7 @@ from tomoservice.catalog.record import ReconstructionRecord
 from tomoservice.catalog.states import State
 from tomoservice.catalog.transport import NotFoundError, connect, disconnect
 from tomoservice.catalog.writer import ReconstructionWriter
-from tomoservice.conductor.job import Job, reconstruct
+from tomoservice.conductor.job import Job, load_libraries, reconstruct
 from tomoservice.conductor.patience import persistently
 from tomoservice.conductor.watch import JobWatch, StopReason
 from tomoservice.errors import (
@@ -72,10 +72,14 @@ class Conductor:
     def run(self) -> None:
         """Work until `stop` is called. A service that does not answer is waited for."""
         pause = 0.0
+        idle_before = False
         while not self._shutdown.is_set():
             try:
                 worked = self.step()
                 pause = 0.0 if worked else self._settings.conductor.poll_s
+                if not worked and not idle_before:
+                    idle_before = True
+                    load_libraries()
             except ServiceUnavailableError as error:
                 pause = min(2 * pause or 0.5, LONGEST_PAUSE_S)
                 logger.warning("%s; trying again in %g s", error, pause)

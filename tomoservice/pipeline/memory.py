@@ -9,7 +9,7 @@ import psutil
 from tomoservice.errors import MemoryBudgetError
 from tomoservice.pipeline.selection import Selection
 from tomoservice.recon import Reconstructor
-from tomoservice.recon.base import available_threads
+from tomoservice.threads import available_threads
 
 MEMORY_SHARE = 0.5
 """Part of the memory that is free now which a reconstruction takes when nothing else is said."""

@@ -15,8 +15,9 @@ from tomoservice.pipeline.memory import memory_budget, plan_memory
 from tomoservice.pipeline.plan import Plan, Slab, reconstruction_options
 from tomoservice.pipeline.preprocess import Preprocessor
 from tomoservice.recon import Reconstructor, get_reconstructor
-from tomoservice.recon.base import ReconstructionPlan, available_threads
+from tomoservice.recon.base import ReconstructionPlan
 from tomoservice.scan import TomoScan
+from tomoservice.threads import available_threads
 
 SlabSink = Callable[[Slab, NDArray[np.float32]], None]
 """Takes a finished slab (z, y, x); the array is its own to keep."""

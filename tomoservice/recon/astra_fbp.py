@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from tomoservice.recon.base import (
     ReconstructionOptions,
     Slab,
-    available_threads,
     checked_angles,
     circle_mask,
 )
 from tomoservice.recon.filtering import ProjectionFilter, window_samples
 from tomoservice.recon.weights import angular_weights
+from tomoservice.threads import available_threads
 
 
 class AstraFbpReconstructor:

@@ -9,7 +9,6 @@ at pixel ((N-1)/2, (N-1)/2), and at angle 0 detector columns run along +x. A pro
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -184,11 +183,6 @@ def reconstruct(
     """
     columns = np.shape(sinograms)[-1] if np.ndim(sinograms) else 0
     return reconstructor.plan(angles_deg, columns, options).execute(sinograms, rotation_axis)
-
-
-def available_threads() -> int:
-    """Return how many threads this process may keep busy (its CPU affinity, not the machine's cores)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def checked_angles(angles_deg: ArrayLike, columns: int) -> NDArray[np.float64]:

@@ -23,12 +23,12 @@ from scipy import fft
 from tomoservice.recon.base import (
     ReconstructionOptions,
     Slab,
-    available_threads,
     checked_angles,
     circle_mask,
 )
 from tomoservice.recon.filtering import ProjectionFilter, window_samples
 from tomoservice.recon.weights import angular_weights
+from tomoservice.threads import available_threads
 
 if TYPE_CHECKING:
     import finufft
