@@ -14,7 +14,7 @@ from tomoservice.prep.minus_log import minus_log
 
 def _sinograms(projections, flats, darks) -> NDArray[np.float32]:
     transmission = correct(projections, reduce_frames(flats), reduce_frames(darks))
-    return np.ascontiguousarray(minus_log(transmission).swapaxes(0, 1))
+    return np.ascontiguousarray(minus_log(transmission, minimum_transmission=1e-4).swapaxes(0, 1))
 
 
 def tooth(data_dir: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

@@ -214,6 +214,31 @@ def test_angles_already_equal_are_not_interpolated():
     assert np.array_equal(chosen.apply(sinogram)[:, 0], np.arange(180))
 
 
+@pytest.mark.parametrize(
+    ("angles", "expected"),
+    [
+        (np.repeat(np.arange(0, 180, 0.25), 3), 720),
+        (np.arange(0, 720, 0.5), 360),
+        (np.arange(0, 1080, 0.25), 720),
+        (np.linspace(0, 360, 361), 180),
+    ],
+    ids=["frames", "two turns", "three turns", "one turn"],
+)
+@pytest.mark.parametrize("jitter", [0, 0.002, 0.02])
+def test_an_encoder_that_jitters_makes_no_angles(angles, expected, jitter):
+    noise = jitter * np.random.default_rng(0).standard_normal(len(angles))
+    chosen = HalfTurn.of(angles + noise)
+    assert len(chosen.lower) == pytest.approx(expected, rel=5 * jitter)
+
+
+def test_fourier_with_repeated_views_that_jitter():
+    angles = np.repeat(np.arange(0, 180, 0.5), 3)
+    angles += 0.002 * np.random.default_rng(0).standard_normal(len(angles))
+    found = axis.fourier(scan(angles, 140.4, columns=256, noise=0.005), angles)
+    assert found.rotation_axis == pytest.approx(140.4, abs=0.25)
+    assert found.confidence > 0.8
+
+
 def test_wrong_input_is_refused():
     angles, sinograms = np.linspace(0, 180, 60), np.zeros((1, 60, 64), np.float32)
     with pytest.raises(GeometryError, match="61 angles"):

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import label
 
-from tests.engine.ellipses import phantom, project, radius_map
+from tests.engine.ellipses import flat_regions, phantom, project, radius_map, rasterise
 from tests.engine.real_scans import savu, tooth
 from tomoservice.errors import EngineError
+from tomoservice.pipeline.plan import reconstruction_options
+from tomoservice.recipe.stages import FourierFbp
 from tomoservice.recon import (
     FilterName,
     ReconstructionOptions,
@@ -52,6 +57,45 @@ def test_missing_wedge_is_not_charged_to_its_borders():
     assert weights.max() <= 4.51 * np.median(weights)
     lost = angular_weights(np.deg2rad(np.delete(np.arange(180.0), [50, 51])))
     assert lost.sum() == pytest.approx(np.pi)
+
+
+@given(
+    span=st.sampled_from([180, 360, 540, 720, 1080]),
+    steps=st.integers(20, 400),
+    repeats=st.integers(1, 6),
+    jitter=st.floats(0, 0.05),
+    included_end=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=150, deadline=None)
+def test_several_turns_and_frames_with_an_encoder_that_jitters(
+    span, steps, repeats, jitter, included_end, seed
+):
+    rng = np.random.default_rng(seed)
+    angles = np.repeat(np.linspace(0, span, steps * span // 180, endpoint=included_end), repeats)
+    weights = angular_weights(np.deg2rad(angles + jitter * rng.standard_normal(angles.size)))
+    assert weights.sum() == pytest.approx(np.pi, rel=0.01)
+
+
+@pytest.mark.parametrize("repeats", [3, 10])
+def test_repeated_views_count_alike_for_a_good_noise(repeats):
+    jitter = 0.002 * np.random.default_rng(0).standard_normal(180 * repeats)
+    weights = angular_weights(np.deg2rad(np.repeat(np.arange(180.0), repeats) + jitter))
+    assert np.allclose(weights, np.pi / weights.size, rtol=0.02)
+
+
+def test_dense_and_sparse_parts_of_a_scan_both_count():
+    weights = angular_weights(np.deg2rad(np.concatenate([np.arange(0, 90, 0.02), np.arange(90.0, 180)])))
+    assert weights[:4500].sum() == pytest.approx(np.pi / 2, rel=0.01)
+    assert weights.sum() == pytest.approx(np.pi)
+
+
+@pytest.mark.parametrize("repeats", [1, 4])
+@pytest.mark.parametrize("covered", [60, 120, 150])
+def test_missing_wedge_is_left_out_of_repeated_views_too(covered, repeats):
+    jitter = 0.002 * np.random.default_rng(0).standard_normal(covered * repeats)
+    weights = angular_weights(np.deg2rad(np.repeat(np.arange(float(covered)), repeats) + jitter))
+    assert weights.sum() == pytest.approx(np.deg2rad(covered - 1 + 8), rel=0.01)
 
 
 def test_irregular_angles_integrate_a_smooth_function():
@@ -97,6 +141,10 @@ def test_wrong_options_are_refused():
         transfer_function(FilterName.RAMP, 1, 1, 63)
 
 
+def test_options_that_nobody_gives_are_those_of_a_recipe():
+    assert reconstruction_options(FourierFbp()) == ReconstructionOptions()
+
+
 def test_unknown_method_names_the_known_ones():
     with pytest.raises(EngineError, match=r"'gridrec'.*astra_fbp, fourier"):
         get_reconstructor("gridrec")
@@ -126,6 +174,45 @@ def test_the_two_methods_overlay(columns, axis):
     difference, gradients = (ours - theirs)[inside], [g[inside] for g in np.gradient(theirs)]
     for gradient in gradients:
         assert abs(difference @ gradient / (gradient @ gradient)) < 0.01
+
+
+def astra_own_fbp(sinogram, angles_deg):
+    """Return the slice by ASTRA's own filtered back-projection, filter and all, the axis in the middle."""
+    import astra
+
+    columns = sinogram.shape[1]
+    geometry = astra.create_proj_geom("parallel", 1.0, columns, np.deg2rad(angles_deg))
+    projector = astra.create_projector("linear", geometry, astra.create_vol_geom(columns, columns))
+    data = astra.data2d.create("-sino", geometry, sinogram)
+    image = astra.data2d.create("-vol", astra.create_vol_geom(columns, columns))
+    config = astra.astra_dict("FBP")
+    config |= {"ProjectorId": projector, "ProjectionDataId": data, "ReconstructionDataId": image}
+    config["FilterType"] = "Ram-Lak"
+    algorithm = astra.algorithm.create(config)
+    try:
+        astra.algorithm.run(algorithm)
+        return astra.data2d.get(image)
+    finally:
+        astra.algorithm.delete(algorithm)
+        astra.data2d.delete([data, image])
+        astra.projector.delete(projector)
+
+
+@pytest.mark.parametrize("method", [FOURIER, ASTRA], ids=lambda method: method.name)
+@pytest.mark.parametrize("columns", [256, 255])
+def test_astra_with_its_own_filter_says_the_same(method, columns):
+    angles, middle = np.linspace(0, 180, 500, endpoint=False), (columns - 1) / 2
+    ellipses = phantom(columns)
+    sinogram, truth = project(ellipses, angles, columns, middle), rasterise(ellipses, columns)
+    ours, theirs = reconstruct(method, sinogram[None], angles, middle)[0], astra_own_fbp(sinogram, angles)
+    inside, flat = radius_map(columns) < columns / 2 - 2, flat_regions(truth)
+    assert np.corrcoef(ours[inside], theirs[inside])[0, 1] > 0.99
+    regions, count = label(flat)
+    assert count >= 3
+    for number in range(1, count + 1):
+        region = regions == number
+        if region.sum() > 50:
+            assert ours[region].mean() == pytest.approx(theirs[region].mean(), rel=0.015)
 
 
 def modes(image, where, ranges):

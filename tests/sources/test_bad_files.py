@@ -151,7 +151,64 @@ def test_virtual_sources_that_would_read_as_zeros(tmp_path: Path) -> None:
 
 def test_virtual_source_with_too_few_frames(tmp_path: Path) -> None:
     found = message(virtual(dxchange(tmp_path / "scan.h5"), "source.h5", 5, 8))
-    assert "source.h5: data has 5 frames, 8 are needed" in found
+    assert "source.h5: data has shape (5, 6, 9), (8, 6, 9) is needed" in found
+
+
+def test_virtual_source_with_too_few_columns(tmp_path: Path) -> None:
+    path = virtual(dxchange(tmp_path / "scan.h5"), "source.h5", 8, 8)
+    with h5py.File(tmp_path / "source.h5", "w") as file:
+        file["data"] = random_frames(4, 8)[:, :, :5]
+    assert "source.h5: data has shape (8, 6, 5), (8, 6, 9) is needed" in message(path)
+    with h5py.File(tmp_path / "source.h5", "w") as file:
+        file["data"] = random_frames(4, 8)[0]
+    assert "source.h5: data has 2 axes, 3 are needed" in message(path)
+
+
+def test_virtual_source_that_grows_needs_its_rows_and_columns(tmp_path: Path) -> None:
+    path, data = dxchange(tmp_path / "scan.h5"), random_frames(4, 8)
+    with h5py.File(path, "a") as file:
+        del file["exchange/data"]
+        layout = h5py.VirtualLayout(data.shape, data.dtype, maxshape=(None, 6, 9))
+        source = h5py.VirtualSource("source.h5", "data", data.shape, data.dtype, maxshape=(None, 6, 9))
+        layout[: h5py.h5s.UNLIMITED] = source[: h5py.h5s.UNLIMITED]
+        file.create_virtual_dataset("exchange/data", layout)
+    for columns in (9, 5):
+        with h5py.File(tmp_path / "source.h5", "w") as file:
+            file.create_dataset("data", data=data[:, :, :columns], maxshape=(None, 6, columns))
+        if columns == 9:
+            with open_scan(path) as scan:
+                np.testing.assert_array_equal(scan.projections[:], data)
+        else:
+            assert "source.h5: data has shape (8, 6, 5), (8, 6, 9) is needed" in message(path)
+
+
+def test_source_that_was_moved_next_to_the_file_is_not_found_by_hdf5(tmp_path: Path) -> None:
+    path = virtual(dxchange(tmp_path / "scan.h5"), "parts/source.h5", 8, 8)
+    with h5py.File(path) as file:
+        assert not file["exchange/data"][:].any(), "HDF5 itself gives zeros and no error"
+    assert "parts/source.h5 does not exist" in message(path)
+    path = virtual(dxchange(tmp_path / "other.h5"), "/gone/source.h5", 8, 8)
+    with open_scan(path) as scan:
+        np.testing.assert_array_equal(scan.projections[:], random_frames(4, 8))
+
+
+@pytest.mark.parametrize(
+    ("link", "cause"),
+    [
+        (h5py.ExternalLink("gone.h5", "/entry0000"), "external link to gone.h5, which does not exist"),
+        (h5py.SoftLink("/nowhere"), "soft link to /nowhere, which does not exist"),
+    ],
+)
+def test_an_entry_behind_a_link_that_dangles(tmp_path: Path, link: object, cause: str) -> None:
+    path = tmp_path / "master.h5"
+    with h5py.File(path, "w") as file:
+        file["entry0000"] = link
+    found = message(path)
+    assert f"{path}: /entry0000: {cause}" in found
+    with h5py.File(nxtomo(tmp_path / "scan.nxs"), "a") as file:
+        file["another"] = link
+    with open_scan(tmp_path / "scan.nxs") as scan:
+        assert scan.origin.kind == "nxtomo"
 
 
 def test_virtual_source_that_is_virtual_itself(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -54,20 +54,20 @@ def test_lost_projections_in_the_middle_are_named(parts: dict[str, NDArray[Any]]
 
 def test_frames_that_are_not_finite(parts: dict[str, NDArray[Any]]) -> None:
     parts["projections"][5] = np.nan
-    with pytest.raises(InputError, match=r"projections 5 .* is not finite"):
+    with pytest.raises(InputError, match=r"projection 5 is not finite"):
         check_frames(scan(**parts))
     parts["projections"][5] = 1
     parts["flats"][2] = np.inf
-    with pytest.raises(InputError, match=r"data_white: flats 2 .* is not finite"):
+    with pytest.raises(InputError, match=r"data_white: flat 2 is not finite"):
         check_frames(scan(**parts))
     parts["flats"][2] = 1
     parts["darks"][1, 0, 0] = np.nan
-    assert check_frames(scan(**parts)) == ["darks 1 have pixels that are NaN or infinite"]
+    assert check_frames(scan(**parts)) == ["dark 1 has pixels that are NaN or infinite"]
 
 
 def test_a_zero_flat(parts: dict[str, NDArray[Any]]) -> None:
     parts["flats"][1] = 0
-    with pytest.raises(InputError, match=r"flats 1 \(1 in all\) is all zero"):
+    with pytest.raises(InputError, match=r"flat 1 is all zero"):
         check_frames(scan(**parts))
 
 
@@ -75,8 +75,42 @@ def test_a_sample_of_the_projections(parts: dict[str, NDArray[Any]]) -> None:
     parts["projections"][1] = 0
     assert check_frames(scan(**parts), sample=10) == []
     parts["projections"][8] = 0
-    with pytest.raises(InputError, match="projections 8 "):
+    with pytest.raises(InputError, match="projection 8 "):
         check_frames(scan(**parts), sample=10)
+
+
+def test_what_the_recipe_leaves_out_is_not_looked_at(parts: dict[str, NDArray[Any]]) -> None:
+    parts["projections"][[8, 30]] = 0
+    parts["flats"][1] = 0
+    assert check_frames(scan(**parts), projections=slice(9, 30), references=False) == []
+    assert check_frames(scan(**parts), projections=slice(1, None, 2), references=False) == []
+    with pytest.raises(InputError, match="flat 1 is all zero"):
+        check_frames(scan(**parts), projections=slice(9, 30))
+    with pytest.raises(InputError, match=r"projection 30 is all zero.*frames\.angles in the recipe"):
+        check_frames(scan(**parts), projections=slice(10, 40, 4), references=False)
+    found = check_frames(scan(**parts), projections=slice(6, 12), references=False, allow_lost=True)
+    assert found == ["projection 8 is all zero: lost"]
+    with pytest.raises(InputError, match="projection 8 is"):
+        check_frames(scan(**parts), projections=slice(0, None, 2), sample=10, references=False)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 300])
+def test_probes_lie_in_the_frame(rows: int) -> None:
+    frames = random_frames(1, 6, rows, 20)
+    frames[4] = 0
+    assert bad_frames(ArrayFrames(frames)).zero.tolist() == [4]
+
+
+def test_compressed_frames_are_decompressed_once() -> None:
+    class Reads(ArrayFrames):
+        keys: ClassVar[list[Any]] = []
+
+        def __getitem__(self, key: Any, /) -> NDArray[Any]:
+            Reads.keys.append(key)
+            return super().__getitem__(key)
+
+    bad_frames(Reads(random_frames(1, 50, 300, 20)))
+    assert Reads.keys == [(slice(0, 50, 1), slice(75, 226, 75))]
 
 
 def test_few_rows_of_good_frames_are_read() -> None:

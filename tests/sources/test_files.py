@@ -167,6 +167,77 @@ def test_dxchange_metadata_and_units(tmp_path: Path) -> None:
         assert scan.notes == ()
 
 
+def test_pixel_size_at_the_sample_goes_before_that_of_the_detector(tmp_path: Path) -> None:
+    path = dxchange(tmp_path / "scan.h5")
+    place = "measurement/instrument/detector"
+    with h5py.File(path, "a") as file:
+        del file["measurement/instrument/detection_system"]
+        for name, value in (("pixel_size_x", 6.5), ("actual_pixel_size_x", 0.65)):
+            file[f"{place}/{name}"] = value
+            file[f"{place}/{name}"].attrs["units"] = "um"
+    with open_scan(path) as scan:
+        assert scan.pixel_size_um == pytest.approx(0.65)
+        assert scan.notes == ()
+    with h5py.File(path, "a") as file:
+        del file[f"{place}/actual_pixel_size_x"]
+    with open_scan(path) as scan:
+        assert scan.pixel_size_um == pytest.approx(6.5)
+        assert any("6.5 um, is that of the detector's own pixels" in note for note in scan.notes)
+
+
+@pytest.mark.parametrize(
+    "units", ["", " ", b"", h5py.Empty("S1"), np.empty(0, "S1")], ids=["text", "space", "bytes", "empty", "0"]
+)
+def test_empty_units_are_no_units(tmp_path: Path, units: object) -> None:
+    path = dxchange(tmp_path / "scan.h5")
+    with h5py.File(path, "a") as file:
+        file["exchange/theta"].attrs["units"] = units
+        file["measurement/instrument/monochromator/energy"].attrs["units"] = units
+        expected = file["exchange/theta"][:]
+    with open_scan(path) as scan:
+        np.testing.assert_array_equal(scan.angles_deg, expected)
+        assert scan.energy_kev is None
+        assert any("has no units" in note for note in scan.notes)
+
+
+@pytest.mark.parametrize("kind", ["external", "soft", "nested"])
+def test_nxtomo_entry_behind_a_link(tmp_path: Path, kind: str) -> None:
+    """A master file links to the entry that another program has written."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    nxtomo(folder / "nx.h5", "entry0000")
+    path = tmp_path / "master.h5"
+    with h5py.File(path, "w") as file:
+        match kind:
+            case "external":
+                file["entry0000"] = h5py.ExternalLink("raw/nx.h5", "/entry0000")
+            case "soft":
+                file["default"] = h5py.SoftLink("/scan")
+                file["scan"] = h5py.ExternalLink("raw/nx.h5", "/entry0000")
+                file["round"] = h5py.SoftLink("/")
+            case _:
+                file["scans/all"] = h5py.ExternalLink("raw/nx.h5", "/")
+    assert detect_format(path) is ScanFormat.NXTOMO
+    with open_scan(path) as scan:
+        np.testing.assert_array_equal(scan.projections[:], random_frames(3, 14)[[4, 5, 6, 8, 9, 10]])
+        assert scan.origin.location == str(path)
+        assert [Path(file).name for file in scan.origin.files] == ["master.h5", "nx.h5"]
+        assert not any("also has" in note for note in scan.notes)
+    with pytest.raises(InputError, match="closed"):
+        scan.projections[0]
+    with h5py.File(folder / "nx.h5", "a") as file:
+        assert file.id.valid, "closing the scan closes the file behind the link"
+
+
+def test_a_soft_link_to_an_entry_is_no_second_one(tmp_path: Path) -> None:
+    path = nxtomo(tmp_path / "scan.nxs", "entry0000")
+    with h5py.File(path, "a") as file:
+        file["default"] = h5py.SoftLink("/entry0000")
+    with open_scan(path) as scan:
+        assert not any("also has" in note for note in scan.notes)
+        assert scan.origin.datasets["projections"].startswith("/entry0000")
+
+
 def test_a_value_without_units_is_not_guessed(tmp_path: Path) -> None:
     path = dxchange(tmp_path / "scan.h5")
     with h5py.File(path, "a") as file:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tests.sources.documents import UNIX_TIME, Run, image_key, number_key, random_frames, write_frames
 from tomoservice.errors import InputError, MissingDataError
 from tomoservice.scan import TomoScan
-from tomoservice.sources import ScanLayout, check_frames, describe, load_layout, open_run
+from tomoservice.sources import ScanLayout, bad_frames, check_frames, describe, load_layout, open_run
 
 Publish = Callable[..., Any]
 IMAGES = "/entry/data/data"
@@ -313,6 +313,22 @@ def test_a_file_that_is_not_visible_is_read_through_tiled(
         np.testing.assert_array_equal(scan.projections[:], stacks["primary"])
         assert scan.origin.files == ()
         assert any("not visible from here" in note for note in scan.notes)
+
+
+@pytest.mark.parametrize("stream", ["primary", "flat"])
+def test_a_file_that_nobody_has_is_named(
+    publish: Publish, raw_folder: Path, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The client would ask ten times.
+    monkeypatch.setattr("tiled.client.utils.TILED_RETRY_ATTEMPTS", 1)
+    run, _ = fly_run(raw_folder)
+    node = publish(run.close())
+    path = raw_folder / f"{run.uid}_{stream}.h5"
+    path.unlink()
+    # The angles of the projections are in the file too: the scan does not even open.
+    expected = rf"Tiled answers 5\d\d.*{path.name} is not visible from here"
+    with pytest.raises(InputError, match=expected), open_run(node) as scan:
+        bad_frames(scan.flats, whole=True)  # type: ignore[arg-type]
 
 
 def test_a_server_that_has_lost_the_file_says_so(publish: Publish, raw_folder: Path) -> None:

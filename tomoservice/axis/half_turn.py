@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tomoservice.errors import GeometryError
+from tomoservice.geometry import group_views, typical_gap
 
 FEWEST_ANGLES = 8
 # Degrees without a view that may be bridged, where steps are not coarse anyway.
 WIDEST_GAP_DEG = 5.0
+# Views within this fraction of the typical step are repetitions of one.
+SAME_VIEW = 0.2
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,7 @@ class HalfTurn:
         order = np.argsort(turn, kind="stable")
         order = order[turn[order] < 180 + 1e-6]
         sorted_turn = turn[order]
-        gaps = np.diff(sorted_turn)
-        step = float(np.median(gaps[gaps > 1e-6])) if (gaps > 1e-6).any() else 180.0
+        step = _step(sorted_turn)
         # 180 degrees repeats 0.
         kept = sorted_turn < 180 - step / 2
         order, sorted_turn = order[kept], sorted_turn[kept]
@@ -70,7 +72,7 @@ class HalfTurn:
                 "use phase_correlation, or give the axis"
             )
             raise GeometryError(msg)
-        count = round(180 / step)
+        count = min(round(180 / step), len(order))
         wanted = np.arange(count) * (180 / count)
         upper = np.clip(np.searchsorted(sorted_turn, wanted), 1, len(order) - 1)
         distance = sorted_turn[upper] - sorted_turn[upper - 1]
@@ -86,11 +88,19 @@ class HalfTurn:
         return sinogram[self.lower] * (1 - weight) + sinogram[self.upper] * weight
 
 
+def _step(ascending: NDArray[np.float64]) -> float:
+    """Return the typical step between distinct views, in degrees."""
+    tolerance = SAME_VIEW * typical_gap(np.diff(ascending, append=180.0))
+    group = group_views(ascending, tolerance)
+    centre = np.bincount(group, ascending) / np.bincount(group)
+    return float(np.median(np.diff(centre))) if len(centre) > 1 else 180.0
+
+
 def _start(angles: NDArray[np.float64]) -> float:
     """Return the angle after the widest gap of the turn, or the first angle if there is no such gap."""
     turn = np.unique(np.mod(angles, 360))
     gaps = np.diff(turn, append=turn[0] + 360)
     widest = int(np.argmax(gaps))
-    if gaps[widest] > 3 * np.median(gaps):
+    if gaps[widest] > 3 * typical_gap(gaps):
         return float(turn[(widest + 1) % len(turn)])
     return float(angles.min())

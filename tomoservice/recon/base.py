@@ -51,7 +51,7 @@ class ReconstructionOptions:
 
     filter_name: FilterName = FilterName.RAMP
     filter_cutoff: float = 1.0
-    butterworth_order: int = 4
+    butterworth_order: int = 2
     padding: Padding = Padding.ZERO
     mask_circle: bool = True
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.errors import InputError, MissingDataError
-from tomoservice.sources.units import Quantity, as_text, factor
+from tomoservice.sources.units import Quantity, factor, unit_of
 
 STANDING_DEG = 1e-3
 """Two angles that differ by less were recorded while the stage stood still."""
@@ -63,8 +63,7 @@ def angles_from_dataset(dataset: h5py.Dataset) -> NDArray[np.float64]:
     where, name = dataset.file.filename, str(dataset.name)
     if dataset.shape is None or dataset.ndim > 1:
         raise InputError(where, f"angles must be one-dimensional, not {dataset.shape}", dataset=name)
-    unit = as_text(dataset.attrs["units"]) if "units" in dataset.attrs else "deg"
-    return angles_from_values(dataset[()], where, name, unit=unit)
+    return angles_from_values(dataset[()], where, name, unit=unit_of(dataset.attrs) or "deg")
 
 
 def angles_from_file(path: Path) -> NDArray[np.float64]:

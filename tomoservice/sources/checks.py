@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from tomoservice.errors import InputError
 from tomoservice.scan import Frames, TomoScan
+from tomoservice.sources.frames import as_slice
 
 BLOCK_BYTES = 32 * 2**20
 PROBES = 3
+WAYS_OUT = {
+    "projections": "Reconstruct a range without (frames.angles in the recipe), or repeat the scan",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,14 @@ class BadFrames:
     """Frames with some pixels that are NaN or infinite, as far as they were read."""
 
 
-def check_frames(scan: TomoScan, *, sample: int | None = None, allow_lost: bool = False) -> list[str]:
+def check_frames(
+    scan: TomoScan,
+    *,
+    sample: int | None = None,
+    allow_lost: bool = False,
+    projections: slice | None = None,
+    references: bool = True,
+) -> list[str]:
     """Look for frames that are all zero or not finite.
 
     Flats and darks are read wholly. Of projections three rows are read, and all of a frame whose
@@ -42,6 +53,11 @@ def check_frames(scan: TomoScan, *, sample: int | None = None, allow_lost: bool 
         Largest number of projections to look at, evenly spaced; all of them by default.
     allow_lost : bool
         Whether lost projections are only noted.
+    projections : slice, optional
+        Projections that are used, in the order of acquisition; all by default. Messages number
+        projections as the scan does.
+    references : bool
+        Whether flats and darks are used.
 
     Returns
     -------
@@ -55,52 +71,49 @@ def check_frames(scan: TomoScan, *, sample: int | None = None, allow_lost: bool 
         is not set; names file, data set and frame numbers.
     """
     notes: list[str] = []
-    if scan.flats is not None:
+    if references and scan.flats is not None:
         bad = bad_frames(scan.flats, whole=True)
         _refuse(scan, "flats", bad.zero, "all zero")
         _refuse(scan, "flats", bad.not_finite, "not finite")
         notes += _damaged("flats", bad)
-    if scan.darks is not None:
+    if references and scan.darks is not None:
         bad = bad_frames(scan.darks, whole=True)
         _refuse(scan, "darks", bad.not_finite, "not finite")
         notes += _damaged("darks", bad)
-    count = scan.projections.shape[0]
-    step = 1 if sample is None else max(1, -(-count // max(1, sample)))
-    bad = bad_frames(scan.projections, step=step)
+    looked_at = range(scan.projections.shape[0])[projections or slice(None)]
+    if sample is not None:
+        looked_at = looked_at[:: max(1, -(-len(looked_at) // max(1, sample)))]
+    bad = bad_frames(scan.projections, looked_at)
     for frames, what in ((bad.zero, "all zero"), (bad.not_finite, "not finite")):
-        if frames.size and allow_lost and frames.size < len(range(0, count, step)):
-            notes.append(f"projections {listed(frames)} are {what}: lost")
+        if frames.size and allow_lost and frames.size < len(looked_at):
+            notes.append(f"{_named('projections', frames)} {_is(frames)} {what}: lost")
         else:
             _refuse(scan, "projections", frames, what)
     return notes + _damaged("projections", bad)
 
 
-def bad_frames(frames: Frames, *, step: int = 1, whole: bool = False) -> BadFrames:
+def bad_frames(frames: Frames, selected: range | None = None, *, whole: bool = False) -> BadFrames:
     """Return which frames are all zero or not finite.
 
     Parameters
     ----------
     frames : Frames
         Stack (frame, row, column).
-    step : int
-        Look at every step-th frame only.
+    selected : range, optional
+        Numbers of the frames to look at, ascending; all by default.
     whole : bool
         Read all rows of every frame, instead of three first.
     """
-    rows = frames.shape[1]
-    probes = list(range(rows)) if whole else sorted({rows * (i + 1) // (PROBES + 1) for i in range(PROBES)})
+    rows = slice(None) if whole else _probes(frames.shape[1])
     zero, not_finite, damaged = [], [], []
-    for first, last in _blocks(frames, len(probes), step):
-        selected = slice(first, last, step)
-        if whole:
-            block = frames[selected]
-        else:
-            block = np.concatenate([frames[selected, row : row + 1] for row in probes], axis=1)
+    for numbers in _blocks(frames, range(frames.shape[0]) if selected is None else selected, rows):
+        # One read of all rows: a compressed frame is decompressed once.
+        block = frames[as_slice(numbers), rows]
         # An integer sum of squares would overflow; any() and isfinite cannot.
         is_zero = ~block.any(axis=(1, 2))
         finite = _finite(block)
         for offset in np.flatnonzero(is_zero | (finite < block[0].size)):
-            number = first + int(offset) * step
+            number = numbers[int(offset)]
             frame = block[offset] if whole else frames[number]
             if not frame.any():
                 zero.append(number)
@@ -111,11 +124,18 @@ def bad_frames(frames: Frames, *, step: int = 1, whole: bool = False) -> BadFram
     return BadFrames(*(np.asarray(item, np.int64) for item in (zero, not_finite, damaged)))
 
 
-def _blocks(frames: Frames, rows: int, step: int) -> Iterator[tuple[int, int]]:
-    count, _, columns = frames.shape
-    size = step * max(1, BLOCK_BYTES // max(1, rows * columns * frames.dtype.itemsize))
-    for first in range(0, count, size):
-        yield first, min(first + size, count)
+def _probes(rows: int) -> slice:
+    """Return up to three rows, spread over the frame."""
+    step = rows // (PROBES + 1)
+    return slice(step, PROBES * step + 1, step) if step else slice(None)
+
+
+def _blocks(frames: Frames, selected: range, rows: slice) -> Iterator[range]:
+    _, height, columns = frames.shape
+    frame_bytes = len(range(height)[rows]) * columns * frames.dtype.itemsize
+    size = max(1, BLOCK_BYTES // max(1, frame_bytes))
+    for first in range(0, len(selected), size):
+        yield selected[first : first + size]
 
 
 def _finite(block: NDArray[Any]) -> NDArray[np.int64]:
@@ -127,18 +147,28 @@ def _finite(block: NDArray[Any]) -> NDArray[np.int64]:
 
 def _refuse(scan: TomoScan, what: str, frames: NDArray[np.int64], why: str) -> None:
     if frames.size:
+        total = f" ({frames.size} in all)" if frames.size > 1 else ""
         raise InputError(
             scan.origin.location,
-            f"{what} {listed(frames)} ({frames.size} in all) {'is' if frames.size == 1 else 'are'} {why}",
+            f"{_named(what, frames)}{total} {_is(frames)} {why}",
             dataset=scan.origin.datasets.get(what),
-            hint=f"Leave them out of the {what}, or repeat the scan",
+            hint=WAYS_OUT.get(what, "Write the scan without them, or repeat it"),
         )
 
 
 def _damaged(what: str, bad: BadFrames) -> list[str]:
     if not bad.damaged.size:
         return []
-    return [f"{what} {listed(bad.damaged)} have pixels that are NaN or infinite"]
+    have = "has" if bad.damaged.size == 1 else "have"
+    return [f"{_named(what, bad.damaged)} {have} pixels that are NaN or infinite"]
+
+
+def _named(what: str, frames: NDArray[np.int64]) -> str:
+    return f"{what.removesuffix('s') if frames.size == 1 else what} {listed(frames)}"
+
+
+def _is(frames: NDArray[np.int64]) -> str:
+    return "is" if frames.size == 1 else "are"
 
 
 def listed(frames: NDArray[np.int64], most: int = 6) -> str:

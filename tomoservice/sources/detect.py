@@ -97,6 +97,8 @@ def detect_format(path: Path) -> ScanFormat:
             return ScanFormat.NXTOMO
         if is_dxchange(file):
             return ScanFormat.DXCHANGE
+        if find_entries(file, follow_links=True):
+            return ScanFormat.NXTOMO
         there = ", ".join(sorted(file)) or "nothing"
     raise UnknownFormatError(
         path,

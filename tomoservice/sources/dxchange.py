@@ -21,11 +21,13 @@ from tomoservice.sources.units import as_text
 
 PLACES = Places(
     pixel_size=(
+        "/measurement/instrument/detector/actual_pixel_size_x",
         "/measurement/instrument/detection_system/objective/resolution",
+        "/process/acquisition/pixel_size",
+    ),
+    detector_pixel_size=(
         "/measurement/instrument/detector/pixel_size",
         "/measurement/instrument/detector/pixel_size_x",
-        "/measurement/instrument/detector/actual_pixel_size_x",
-        "/process/acquisition/pixel_size",
     ),
     energy=(
         "/measurement/instrument/monochromator/energy",

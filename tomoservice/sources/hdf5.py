@@ -113,10 +113,11 @@ def find_node(group: h5py.Group, name: str) -> Any:
         if link is None:
             there = ", ".join(sorted(node)) or "nothing"
             raise MissingDataError(where, f"does not exist; {node.name} holds {there}", dataset=full)
+        group = node
         try:
-            node = node[part]
+            node = group[part]
         except (KeyError, OSError) as error:
-            raise MissingDataError(where, _dangling(link, where), dataset=full) from error
+            raise MissingDataError(where, dangling(link, node.file.filename), dataset=full) from error
     return node
 
 
@@ -139,7 +140,8 @@ def place(group: h5py.Group, name: str) -> tuple[str, str]:
     return group.file.filename, full
 
 
-def _dangling(link: Any, where: str) -> str:
+def dangling(link: Any, where: str) -> str:
+    """Return why a link in the file `where` leads nowhere."""
     if isinstance(link, h5py.ExternalLink):
         target = locate(link.filename, Path(where).parent)
         if target is None:
@@ -153,10 +155,9 @@ def _dangling(link: Any, where: str) -> str:
 def locate(name: str, directory: Path) -> Path | None:
     """Return the file that a link or virtual source names, looked for where HDF5 looks."""
     given = Path(name)
-    for candidate in (given if given.is_absolute() else directory / given, directory / given.name):
-        if candidate.is_file():
-            return candidate
-    return given if given.is_file() else None
+    # HDF5 drops the folder of a name only if it is absolute.
+    candidates = (given, directory / given.name) if given.is_absolute() else (directory / given, given)
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def open_frames(dataset: h5py.Dataset, *, max_axes: int = 3) -> LazyFrames:
@@ -251,30 +252,32 @@ def check_virtual(dataset: h5py.Dataset) -> None:
         )
 
 
-def virtual_sources(dataset: h5py.Dataset) -> Iterator[tuple[str, str, int]]:
-    """Yield file, data set and number of frames needed of each source of a virtual data set."""
+def virtual_sources(dataset: h5py.Dataset) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """Yield file, data set and smallest shape that will do of each source of a virtual data set."""
     if not dataset.is_virtual:
         return
-    needed: dict[tuple[str, str], int] = {}
+    needed: dict[tuple[str, str], tuple[int, ...]] = {}
     for mapping in dataset.virtual_sources():
         key = (mapping.file_name.replace("%b", "0"), mapping.dset_name.replace("%b", "0"))
-        needed[key] = max(needed.get(key, 0), _frames_selected(mapping.src_space))
-    for (file_name, name), frames in needed.items():
-        yield file_name, name, frames
+        shape = _shape_needed(mapping.src_space)
+        needed[key] = tuple(map(max, needed.get(key, shape), shape))
+    for (file_name, name), shape in needed.items():
+        yield file_name, name, shape
 
 
-def _frames_selected(space: Any) -> int:
-    """Return how many frames of its source a mapping needs; 0 if that grows with the source."""
+def _shape_needed(space: Any) -> tuple[int, ...]:
+    """Return how much of its source a mapping needs along each axis; 0 where that grows with the source."""
     if space.get_simple_extent_ndims() == 0:
-        return 0
+        return ()
     if space.get_select_type() == h5py.h5s.SEL_HYPERSLABS and space.is_regular_hyperslab():
-        _, _, count, block = space.get_regular_hyperslab()
-        if h5py.h5s.UNLIMITED in (*count, *block):
-            return 0
-    return int(space.get_select_bounds()[1][0]) + 1
+        return tuple(
+            0 if h5py.h5s.UNLIMITED in (count, block) else start + (count - 1) * stride + block
+            for start, stride, count, block in zip(*space.get_regular_hyperslab(), strict=True)
+        )
+    return tuple(last + 1 for last in space.get_select_bounds()[1])
 
 
-def _source_problem(file_name: str, name: str, frames: int, dataset: h5py.Dataset) -> str:
+def _source_problem(file_name: str, name: str, needed: tuple[int, ...], dataset: h5py.Dataset) -> str:
     if file_name == ".":
         path: Path | None = Path(dataset.file.filename)
     else:
@@ -286,8 +289,11 @@ def _source_problem(file_name: str, name: str, frames: int, dataset: h5py.Datase
             source = find_dataset(file, name)
             check_filters(source)
             check_virtual(source)
-            if source.ndim and source.shape[0] < frames:
-                return f"{path}: {name} has {source.shape[0]} frames, {frames} are needed"
+            if needed and len(source.shape) != len(needed):
+                return f"{path}: {name} has {len(source.shape)} axes, {len(needed)} are needed"
+            if any(there < wanted for there, wanted in zip(source.shape, needed, strict=False)):
+                wanted_shape = tuple(map(max, source.shape, needed))
+                return f"{path}: {name} has shape {source.shape}, {wanted_shape} is needed"
     except InputError as error:
         return str(error)
     return ""

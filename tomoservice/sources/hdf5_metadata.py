@@ -11,7 +11,7 @@ import numpy as np
 
 from tomoservice.errors import InputError
 from tomoservice.sources.hdf5 import find_dataset, has
-from tomoservice.sources.units import Quantity, as_text, factor
+from tomoservice.sources.units import Quantity, as_text, factor, unit_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +19,15 @@ class Places:
     """Where a kind of file keeps its metadata, the best place first."""
 
     pixel_size: tuple[str, ...]
-    """Data sets with the size of a pixel."""
+    """Data sets with the size of a pixel at the sample."""
     energy: tuple[str, ...]
     """Data sets with the photon energy."""
     distance: tuple[str, ...]
     """Data sets with the distance from sample to detector."""
     sample_name: tuple[str, ...]
     """Data sets with the name of the sample."""
+    detector_pixel_size: tuple[str, ...] = ()
+    """Data sets with the size of a pixel of the sensor, which is right only without magnification."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,16 @@ class Metadata:
 
 def read_metadata(group: h5py.Group, places: Places, notes: list[str]) -> Metadata:
     """Return what is found; what cannot be used is left out and said in `notes`, which is extended."""
+    pixel_size = number(group, places.pixel_size, Quantity.LENGTH_UM, notes)
+    if pixel_size is None:
+        pixel_size = number(group, places.detector_pixel_size, Quantity.LENGTH_UM, notes)
+        if pixel_size is not None:
+            notes.append(
+                f"the pixel size, {pixel_size:g} um, is that of the detector's own pixels: "
+                "right only if nothing magnifies the image"
+            )
     return Metadata(
-        pixel_size_um=number(group, places.pixel_size, Quantity.LENGTH_UM, notes),
+        pixel_size_um=pixel_size,
         energy_kev=number(group, places.energy, Quantity.ENERGY_KEV, notes),
         distance_mm=number(group, places.distance, Quantity.DISTANCE_MM, notes),
         sample_name=text(group, places.sample_name),
@@ -73,10 +83,10 @@ def number(group: h5py.Group, names: Iterable[str], quantity: Quantity, notes: l
         value = _scalar(dataset)
         if value is None or value <= 0:
             continue
-        if "units" not in dataset.attrs:
+        unit = unit_of(dataset.attrs)
+        if unit is None:
             notes.append(f"{dataset.name} = {value:g} has no units and is ignored")
             continue
-        unit = as_text(dataset.attrs["units"])
         by = factor(unit, quantity)
         if by is None:
             notes.append(f"{dataset.name} = {value:g} is in unknown unit {unit!r} and is ignored")

@@ -5,6 +5,8 @@ All frames lie in one data set in the order of acquisition; `image_key` says of 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from tomoservice.errors import InputError, MissingDataError
 from tomoservice.scan import ImageKey, ScanOrigin, TomoScan
 from tomoservice.sources.angles import angles_from_dataset
 from tomoservice.sources.frames import LazyFrames, take
-from tomoservice.sources.hdf5 import files_behind, find_dataset, has, open_frames, open_hdf5
+from tomoservice.sources.hdf5 import files_behind, find_dataset, find_node, has, open_frames, open_hdf5
 from tomoservice.sources.hdf5_metadata import Places, read_metadata, text
 
 SEARCH_DEPTH = 3
@@ -24,18 +26,61 @@ ALIGNMENT = -1
 """What the ESRF writes to `image_key_control` for frames taken to find the sample's drift."""
 
 
-def find_entries(group: h5py.Group, depth: int = SEARCH_DEPTH) -> list[h5py.Group]:
-    """Return the groups that hold a tomogram, by their definition or an `image_key`."""
-    if _is_entry(group):
-        return [group]
-    found: list[h5py.Group] = []
-    if depth:
-        for name in sorted(group):
-            if isinstance(group.get(name, getlink=True), h5py.HardLink) and isinstance(
-                child := group[name], h5py.Group
-            ):
-                found.extend(find_entries(child, depth - 1))
-    return found
+def find_entries(file: h5py.Group, *, follow_links: bool = False) -> list[h5py.Group]:
+    """Return the groups that hold a tomogram, by their definition or an `image_key`.
+
+    Parameters
+    ----------
+    file : h5py.Group
+        Where to search, a few levels deep.
+    follow_links : bool
+        Whether to search behind soft and external links too; every group is found once.
+
+    Raises
+    ------
+    MissingDataError
+        If nothing is found, and a link leads nowhere behind which an entry may have been.
+    """
+    search = _Search(follow_links)
+    search.visit(file, SEARCH_DEPTH)
+    if not search.found and search.dangling:
+        raise search.dangling[0]
+    return search.found
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    follow_links: bool
+    found: list[h5py.Group] = field(default_factory=list)
+    dangling: list[MissingDataError] = field(default_factory=list)
+    visited: set[tuple[int, int]] = field(default_factory=set)
+
+    def visit(self, group: h5py.Group, depth: int) -> None:
+        """Search a group, unless that has been done."""
+        info = h5py.h5o.get_info(group.id)
+        if (info.fileno, info.addr) in self.visited:
+            return
+        self.visited.add((info.fileno, info.addr))
+        if _is_entry(group):
+            self.found.append(group)
+        elif depth:
+            for name in self._names(group):
+                child = self._child(group, name)
+                if isinstance(child, h5py.Group):
+                    self.visit(child, depth - 1)
+
+    def _names(self, group: h5py.Group) -> list[str]:
+        links = {name: group.get(name, getlink=True) for name in sorted(group)}
+        hard = [name for name, link in links.items() if isinstance(link, h5py.HardLink)]
+        # Links last, so that an entry has the name that it was written under.
+        return hard + [name for name in links if self.follow_links and name not in hard]
+
+    def _child(self, group: h5py.Group, name: str) -> Any:
+        try:
+            return find_node(group, name)
+        except MissingDataError as error:
+            self.dangling.append(error)
+            return None
 
 
 def _is_entry(group: h5py.Group) -> bool:
@@ -69,7 +114,7 @@ def open_nxtomo(path: str | Path, *, angles_deg: NDArray[np.float64] | None = No
 
 
 def _choose_entry(file: h5py.File) -> tuple[h5py.Group, list[str]]:
-    entries = find_entries(file)
+    entries = find_entries(file) or find_entries(file, follow_links=True)
     if not entries:
         raise MissingDataError(file.filename, "the file has no NXtomo entry")
     others = ", ".join(str(entry.name) for entry in entries[1:])
@@ -104,13 +149,14 @@ def _scan(
         )
     name = str(data.name)
     datasets = {"projections": name, "angles": where_angles, "image_keys": str(keys_dataset.name)}
+    files = tuple(dict.fromkeys([str(file.filename), str(entry.file.filename), *files_behind(data)]))
     metadata = read_metadata(entry, _places(detector), notes)
     if view := text(entry, [f"{detector}/field_of_view"]):
         notes.append(f"field of view: {view}")
     return TomoScan(
         projections=take(frames, projections),
         angles_deg=per_frame[projections],
-        origin=ScanOrigin("nxtomo", str(file.filename), datasets, files=_files(file, data)),
+        origin=ScanOrigin("nxtomo", str(file.filename), datasets, files=files),
         flats=_stack(frames, stacks[ImageKey.FLAT], "flats", name, datasets, notes),
         darks=_stack(frames, stacks[ImageKey.DARK], "darks", name, datasets, notes),
         image_keys=keys,
@@ -119,8 +165,15 @@ def _scan(
         distance_mm=metadata.distance_mm,
         sample_name=metadata.sample_name,
         notes=tuple(notes),
-        closer=file.close,
+        closer=partial(_close, (data, entry, file)),
     )
+
+
+def _close(nodes: tuple[h5py.Group | h5py.Dataset, ...]) -> None:
+    """Close the files that these lie in; behind an external link it is another one."""
+    for node in nodes:
+        if node:
+            node.file.close()
 
 
 def _stack(
@@ -137,10 +190,6 @@ def _stack(
         return None
     datasets[what] = name
     return take(frames, indices)
-
-
-def _files(file: h5py.File, data: h5py.Dataset) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([str(file.filename), *files_behind(data)]))
 
 
 def _detector(entry: h5py.Group) -> str:

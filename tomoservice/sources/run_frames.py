@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +65,8 @@ def open_stack(
     """
     name = f"{stream}/{key}"
     found = view.stored(stream, key)
-    visible = found is not None and all(os.access(path, os.R_OK) for path in found.files)
+    invisible = found.invisible() if found else None
+    visible = found is not None and invisible is None
     if dataset is not None:
         if not (opening.direct and visible and found is not None):
             raise InputError(
@@ -79,9 +79,7 @@ def open_stack(
         return RunStack(frames, f"{name}: {dataset}", frames.shape[0], files)
     order = frame_order(view, key).get(stream)
     if opening.direct and found is not None and not visible:
-        opening.notes.append(
-            f"{name}: {found.files[0]} is not visible from here, frames are read through Tiled"
-        )
+        opening.notes.append(f"{name}: {invisible} is not visible from here, frames are read through Tiled")
     if opening.direct and visible and found is not None and _readable(found):
         return _direct(view, (stream, key), found, order, opening)
     if order is not None:
@@ -91,7 +89,7 @@ def open_stack(
             dataset=name,
             hint="Open the run on a machine that sees the file, or stage the camera anew for each stream",
         )
-    return _through_tiled(view, stream, key)
+    return _through_tiled(view, stream, key, invisible)
 
 
 def _readable(found: Stored) -> bool:
@@ -101,13 +99,13 @@ def _readable(found: Stored) -> bool:
     return (found.mimetype == HDF5_TYPE and bool(found.dataset)) or found.mimetype == TIFF_TYPE
 
 
-def _through_tiled(view: RunView, stream: str, key: str) -> RunStack:
+def _through_tiled(view: RunView, stream: str, key: str, invisible: Path | None) -> RunStack:
     node, name = view.array(stream, key), f"{stream}/{key}"
     if not hasattr(node, "shape"):
         raise InputError(view.where, f"is no array but {type(node).__name__}", dataset=name)
     shape = flattened_shape(tuple(node.shape), view.where, name)
     dtype = pixel_type(node.dtype, view.where, name)
-    frames = LazyFrames(TiledReader(node, view.where, name), shape, dtype)
+    frames = LazyFrames(TiledReader(node, view.where, name, invisible), shape, dtype)
     return RunStack(frames, name, _events(node.shape))
 
 

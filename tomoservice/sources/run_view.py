@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,10 @@ class Stored:
     def dataset(self) -> str:
         """Data set in each HDF5 file."""
         return str(self.parameters.get("dataset", ""))
+
+    def invisible(self) -> Path | None:
+        """Return the first of the files that cannot be read from here, or None if all can."""
+        return next((path for path in self.files if not os.access(path, os.R_OK)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,8 @@ class RunView:
 
     def values(self, stream: str, key: str) -> NDArray[Any]:
         """Return all values of a data key, numbers of any shape."""
-        values = read_array(self.array(stream, key), ..., self.where, f"{stream}/{key}")
+        invisible = found.invisible() if (found := self.stored(stream, key)) else None
+        values = read_array(self.array(stream, key), ..., self.where, f"{stream}/{key}", invisible=invisible)
         if values.dtype == object:
             try:
                 values = np.asarray([np.asarray(item, np.float64) for item in values])
@@ -150,7 +156,7 @@ def _path(uri: str) -> Path:
     return path if path.exists() else Path(unquote(str(path)))
 
 
-def read_array(node: Any, key: Any, where: str, name: str) -> NDArray[Any]:
+def read_array(node: Any, key: Any, where: str, name: str, *, invisible: Path | None = None) -> NDArray[Any]:
     """Read a slice of a Tiled array.
 
     Parameters
@@ -161,6 +167,8 @@ def read_array(node: Any, key: Any, where: str, name: str) -> NDArray[Any]:
         Integers, slices and Ellipsis.
     where, name : str
         Address and data key, for the error.
+    invisible : Path, optional
+        Raw file behind the array that cannot be read from here, for the error.
 
     Raises
     ------
@@ -176,7 +184,12 @@ def read_array(node: Any, key: Any, where: str, name: str) -> NDArray[Any]:
     except httpx.HTTPStatusError as error:
         answer = error.response
         raise InputError(
-            where, f"Tiled answers {answer.status_code}: {error}", dataset=name, hint="See the server's log"
+            where,
+            f"Tiled answers {answer.status_code}: {' '.join(str(error).split())}",
+            dataset=name,
+            hint=f"The raw file {invisible} is not visible from here; the server's log says if it is there"
+            if invisible
+            else "See the server's log",
         ) from error
     except httpx.HTTPError as error:
         raise InputError(where, f"Tiled does not answer: {error}", dataset=name) from error
@@ -192,11 +205,15 @@ class TiledReader:
     """Address of the run."""
     name: str
     """Stream and data key."""
+    invisible: Path | None = None
+    """Raw file behind it that cannot be read from here, if any."""
 
     def read(self, frames: range, rows: slice, columns: slice) -> NDArray[Any]:
         """Return the block (frame, row, column)."""
         blocks = []
         for index, count in leading_selections(tuple(self.node.shape[:-2]), frames):
-            block = read_array(self.node, (*index, rows, columns), self.where, self.name)
+            block = read_array(
+                self.node, (*index, rows, columns), self.where, self.name, invisible=self.invisible
+            )
             blocks.append(block.reshape(count, *block.shape[-2:]))
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)

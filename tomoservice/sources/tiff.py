@@ -230,7 +230,11 @@ class TiffReader:
     def _rows(self, tiff: tifffile.TiffFile, offset: int, rows: slice) -> NDArray[Any]:
         dtype = self.dtype.newbyteorder(tiff.byteorder)
         row_bytes = self.shape[1] * dtype.itemsize
-        first, last = rows.start, rows.stop
-        tiff.filehandle.seek(offset + first * row_bytes)
-        raw = tiff.filehandle.read((last - first) * row_bytes)
-        return np.frombuffer(raw, dtype).reshape(last - first, self.shape[1])[:: rows.step]
+        wanted = range(*rows.indices(self.shape[0]))
+        # Rows that follow each other are read in one go, rows far apart without what lies between them.
+        runs = [(wanted.start, len(wanted))] if wanted.step == 1 else [(row, 1) for row in wanted]
+        parts = []
+        for first, count in runs:
+            tiff.filehandle.seek(offset + first * row_bytes)
+            parts.append(tiff.filehandle.read(count * row_bytes))
+        return np.frombuffer(b"".join(parts), dtype).reshape(len(wanted), self.shape[1])

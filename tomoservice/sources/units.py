@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -73,6 +74,15 @@ def factor(unit: str, quantity: Quantity) -> float | None:
 def _scaled(value: float | None, by: float) -> float | None:
     # Rounded, because 1e-6 * 1e6 is not 1 in floating point.
     return None if value is None else float(f"{value * by:.12g}")
+
+
+def unit_of(attributes: Mapping[str, Any]) -> str | None:
+    """Return the unit in an HDF5 object's attributes, or None if it has none or an empty one."""
+    unit = attributes.get("units")
+    # An empty attribute has no shape, an empty array no element.
+    if unit is None or getattr(unit, "shape", ()) is None or getattr(unit, "size", 1) == 0:
+        return None
+    return as_text(unit).strip() or None
 
 
 def as_text(value: Any) -> str:
