@@ -1,1 +1,1 @@
-"""To be described."""
+"""What a beamline session is made of: configuration, ophyd devices, plans, and a beamline to try them on."""

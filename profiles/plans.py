@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Final
 
 import numpy as np
@@ -51,10 +52,15 @@ class _Scan:
             if not isinstance(value, int) or value < least:
                 message = f"{name} must be a whole number, at least {least}, not {value!r}"
                 raise ValueError(message)
-        if not (math.isfinite(self.exposure_s) and self.exposure_s > 0):
+        for name in ("start_deg", "stop_deg", "exposure_s"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+                message = f"{name} must be a number, not {value!r}"
+                raise ValueError(message)
+        if self.exposure_s <= 0:
             message = f"exposure_s must be positive, not {self.exposure_s!r}"
             raise ValueError(message)
-        if not (math.isfinite(self.start_deg) and math.isfinite(self.stop_deg)) or self.range_deg == 0:
+        if self.range_deg == 0:
             given = f"{self.start_deg!r} and {self.stop_deg!r}"
             message = f"start_deg and stop_deg must be two different angles, not {given}"
             raise ValueError(message)
@@ -229,6 +235,7 @@ def _metadata(
         value = yield from bps.rd(signal)
         values[name] = value if isinstance(value, str) else float(value) * scale
     sample_name, proposal = values.pop("sample_name"), values.pop("proposal")
+    more = dict(md or {})
     return {
         "plan_name": plan_name,
         "beamline": beamline.config.name,
@@ -245,8 +252,10 @@ def _metadata(
             "exposure_s": scan.exposure_s,
             "detector": beamline.camera.name,
             "rotation": beamline.rotation.name,
+            # More about the scan does not take away what is known of it.
+            **more.pop("tomo", {}),
         },
-        **(md or {}),
+        **more,
     }
 
 
@@ -260,10 +269,15 @@ def _run(beamline: Beamline, metadata: dict[str, Any], body: Any) -> Plan:
 
 
 def _restore(beamline: Beamline, found: _Found) -> Plan:
-    yield from bps.stop(beamline.rotation)
-    yield from bps.mv(beamline.shutter, found.shutter)
-    yield from bps.mv(beamline.rotation.velocity, found.velocity)
-    yield from bps.mv(beamline.sample, found.sample)
+    plan = bps.stop(beamline.rotation)
+    # One that fails, a shutter that hangs say, does not keep the others from being put back.
+    for step in (
+        bps.mv(beamline.shutter, found.shutter),
+        bps.mv(beamline.rotation.velocity, found.velocity),
+        bps.mv(beamline.sample, found.sample),
+    ):
+        plan = bpp.finalize_wrapper(plan, step)
+    yield from plan
 
 
 def _darks_scene(beamline: Beamline) -> Plan:

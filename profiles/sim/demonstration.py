@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,8 +80,9 @@ def replayed(file: Path, prefix: str) -> tuple[SimulationOptions, Sweep]:
             columns=columns,
             replay=file.resolve(),
             sample_name=(scan.sample_name or file.stem)[:40],
-            energy_kev=scan.energy_kev or 25.0,
-            pixel_size_um=scan.pixel_size_um or 1.0,
+            # What the recording does not tell is 0, as of a PV that nobody has set, and counts as unknown.
+            energy_kev=scan.energy_kev or 0.0,
+            pixel_size_um=scan.pixel_size_um or 0.0,
             distance_mm=scan.distance_mm or 0.0,
         )
     step = float(np.median(np.diff(angles)))
@@ -116,9 +117,14 @@ def demonstrate(
     began = time.monotonic()
     run_uid = _scan(service, options, sweep, tell)
     scanned = time.monotonic()
-    node = _wait(service, run_uid, tell)
-    reconstructed = time.monotonic()
-    volume = np.asarray(node["volume"].read())
+    from tiled.client import from_uri
+
+    # A client like any other, which has no key.
+    root = from_uri(service.uri)
+    with closing(root.context.http_client):
+        node = _wait(root, run_uid, service.log, tell)
+        reconstructed = time.monotonic()
+        volume = np.asarray(node["volume"].read())
     axis = node.metadata["geometry"]["rotation_axis"]
     found = node.metadata["provenance"]["rotation_axis"]
     known = options.replay is None
@@ -142,10 +148,8 @@ def _scan(service: RunningService, options: SimulationOptions, sweep: Sweep, tel
         ioc = stack.enter_context(simulated_beamline(options))
         # Channel Access reads its addresses when it is first imported, so not before the line above.
         from bluesky import RunEngine
-        from bluesky_tiled_plugins import TiledWriter
-        from tiled.client import from_uri
 
-        from callbacks import ReconstructionTrigger
+        from callbacks import ReconstructionTrigger, RunPublisher
         from profiles.beamline import connect
         from profiles.plans import tomo_fly
 
@@ -153,12 +157,12 @@ def _scan(service: RunningService, options: SimulationOptions, sweep: Sweep, tel
         raw.mkdir(exist_ok=True)
         beamline = connect(ioc.config(raw))
         stack.callback(beamline.disconnect)
-        client = from_uri(service.uri, api_key=service.api_key)
-        stack.callback(client.context.close)
         engine = RunEngine(context_managers=[])
-        engine.subscribe(TiledWriter(client["raw"], batch_size=20))
-        trigger = ReconstructionTrigger(service.uri, service.api_key, spool=service.data / "spool")
-        stack.callback(trigger.close)
+        spool = service.data / "spool"
+        # Closed last: it waits for what the publisher delivers.
+        trigger = stack.enter_context(ReconstructionTrigger(service.uri, service.api_key, spool=spool))
+        publisher = stack.enter_context(RunPublisher(service.uri, service.api_key, spool=spool))
+        engine.subscribe(publisher)
         engine.subscribe(trigger)
         engine.subscribe(_FrameCounter(sweep.projections, tell))
         (uid,) = engine(
@@ -184,11 +188,9 @@ class _FrameCounter:
             self._tell(f"scanning ({stream})", 100 * min(share, 1.0))
 
 
-def _wait(service: RunningService, run_uid: str, tell: Tell) -> Any:
+def _wait(root: Any, run_uid: str, log: Path, tell: Tell) -> Any:
     """Return the finished reconstruction's node, as any Tiled client sees it."""
-    from tiled.client import from_uri
-
-    processed = from_uri(service.uri)["processed"]
+    processed = root["processed"]
     deadline = time.monotonic() + RECONSTRUCTION_S
     while time.monotonic() < deadline:
         if run_uid in processed and (nodes := list(processed[run_uid].values())):
@@ -201,7 +203,7 @@ def _wait(service: RunningService, run_uid: str, tell: Tell) -> Any:
             tell(f"{progress.get('stage', status['state'])}", float(progress.get("percent", 0.0)))
         time.sleep(POLL_S)
     raise TomoserviceError(
-        f"no finished reconstruction of run {run_uid} after {RECONSTRUCTION_S:g} s; see {service.log}"
+        f"no finished reconstruction of run {run_uid} after {RECONSTRUCTION_S:g} s; see {log}"
     )
 
 

@@ -41,8 +41,8 @@ class SimulationOptions(BaseModel):
         0.05, ge=0, description="time the rotation takes to reach its velocity"
     )
     sample_velocity: float = Field(50.0, gt=0, description="of the sample translation, mm per second")
-    energy_kev: float = Field(25.0, gt=0, description="photon energy")
-    pixel_size_um: float = Field(3.25, gt=0, description="at the sample")
+    energy_kev: float = Field(25.0, ge=0, description="photon energy; 0: not known")
+    pixel_size_um: float = Field(3.25, ge=0, description="at the sample; 0: not known")
     distance_mm: float = Field(50.0, ge=0, description="from sample to detector")
     sample_name: str = Field("phantom", max_length=40, description="name of the sample")
     proposal: str = Field("demo", max_length=40, description="proposal number")

@@ -246,6 +246,17 @@ def test_flats_can_come_last(beamline: Beamline, record: Record) -> None:
     assert [document["name"] for document in of(documents, "descriptor")] == ["primary", "flat"]
 
 
+def test_more_metadata_about_the_scan_adds_to_what_is_known(beamline: Beamline, record: Record) -> None:
+    from profiles.plans import tomo_scan
+
+    more = {"tomo": {"rotation_axis": 25.25}, "operator": "me"}
+    start = of(record(tomo_scan(beamline, 2, num_flats=1, num_darks=1, md=more)), "start")[0]
+    assert start["operator"] == "me"
+    assert start["tomo"]["rotation_axis"] == 25.25
+    assert start["tomo"]["num_projections"] == 2
+    assert start["tomo"]["pixel_size_um"] > 0
+
+
 def test_a_scan_may_turn_backwards(beamline: Beamline, record: Record) -> None:
     from profiles.plans import tomo_fly
 
@@ -292,6 +303,21 @@ def test_a_failed_scan_leaves_the_beamline_as_it_was(
     beamline.sample.move(0.0, timeout=5)
 
 
+def test_what_cannot_be_put_back_does_not_keep_the_rest_from_it(
+    beamline: Beamline, run_engine: RunEngine
+) -> None:
+    from profiles import plans
+
+    velocity = beamline.rotation.velocity.get()
+    beamline.rotation.velocity.set(velocity / 2).wait(timeout=5)
+    found = plans._Found(shutter="ajar", sample=0.25, velocity=velocity)
+    with pytest.raises(ValueError, match="ajar"):
+        run_engine(plans._restore(beamline, found))
+    assert beamline.rotation.velocity.get() == velocity
+    assert beamline.sample.position == pytest.approx(0.25, abs=1e-6)
+    beamline.sample.move(0.0, timeout=5)
+
+
 def test_an_aborted_sweep_stops_and_keeps_what_there_is(beamline: Beamline, run_engine: RunEngine) -> None:
     from bluesky.utils import RunEngineInterrupted
 
@@ -334,6 +360,8 @@ def test_an_aborted_sweep_stops_and_keeps_what_there_is(beamline: Beamline, run_
         ({"num_projections": 2.5}, "not 2.5"),
         ({"num_projections": 5, "num_flats": -1}, "num_flats must be a whole number, at least 0, not -1"),
         ({"num_projections": 5, "exposure_s": 0.0}, "exposure_s must be positive, not 0.0"),
+        ({"num_projections": 5, "exposure_s": "a"}, "exposure_s must be a number, not 'a'"),
+        ({"num_projections": 5, "start_deg": None}, "start_deg must be a number, not None"),
         ({"num_projections": 5, "stop_deg": 0.0}, "two different angles, not 0.0 and 0.0"),
         ({"num_projections": 5, "stop_deg": 1e6}, r"outside of range: \[-3600"),
     ],

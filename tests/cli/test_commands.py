@@ -19,6 +19,8 @@ import zarr
 
 from tests.phantom_scans import PhantomScan, phantom_scan
 from tomoservice.cli import COMMANDS, run
+from tomoservice.errors import OutputError
+from tomoservice.export import VolumeForm, volume_output
 from tomoservice.recipe import parse_recipe, recipe_schema
 
 FAILED, USAGE = 1, 2
@@ -120,6 +122,63 @@ class TestReconstruct:
             assert "raw data is never replaced" in capsys.readouterr().err
         assert scan_file.read_bytes() == before
 
+    @pytest.mark.parametrize("name", ["v.h5", "v.zarr", "v.tiff", "results", ".", ".."])
+    def test_overwriting_replaces_nothing_but_volumes(
+        self, scan_file: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = tmp_path / "inner" / "most"
+        folder.mkdir(parents=True)
+        for place in (folder, folder / "results", folder / name):
+            place.mkdir(exist_ok=True)
+            (place / "precious.txt").write_text("years of work", "utf-8")
+        before = sorted(tmp_path.rglob("*"))
+        output = f"{folder}/{name}"
+        assert run(["reconstruct", str(scan_file), "-o", output, "--overwrite", "--rows", "0:2"]) == FAILED
+        assert len(capsys.readouterr().err.splitlines()) == 1
+        assert sorted(tmp_path.rglob("*")) == before
+
+    def test_what_appears_meanwhile_is_not_replaced(self, tmp_path: Path) -> None:
+        form = VolumeForm((1, 2, 2), (1, 2, 2), None, "1/pixel")
+
+        def write(path: Path) -> None:
+            with volume_output(path, form) as writer:
+                writer.write(0, np.zeros((1, 2, 2), np.float32))
+                writer.finish({"recipe": {}, "scan": {"location": "x"}})
+                path.write_text("somebody else's result", "utf-8")
+
+        for name in ("v.h5", "v.zarr", "v.tiff"):
+            path = tmp_path / name
+            with pytest.raises(OutputError, match="exists already"):
+                write(path)
+            assert path.read_text("utf-8") == "somebody else's result"
+        assert len(list(tmp_path.iterdir())) == 1 + 3
+
+    def test_nothing_is_written_into_a_scan_of_tiffs(
+        self, truth: PhantomScan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        folder = tmp_path / "scan"
+        folder.mkdir()
+        for kind, stack in (("proj", truth.projections), ("flat", truth.flats), ("dark", truth.darks)):
+            for index, frame in enumerate(stack):
+                tifffile.imwrite(folder / f"{kind}_{index:04d}.tiff", frame)
+        np.savetxt(folder / "angles.txt", truth.angles_deg)
+        before = sorted(folder.iterdir())
+        arguments = ["reconstruct", str(folder), "--rotation-axis", "33.3", "--output"]
+        for output in (folder / "v.tiff", folder / "deeper" / "v.h5", tmp_path):
+            assert run([*arguments, str(output), "--overwrite"]) == FAILED
+            assert "raw data" in capsys.readouterr().err
+        assert sorted(folder.iterdir()) == before
+        assert run([*arguments, str(tmp_path / "v.h5")]) == 0
+
+    def test_angles_from_a_file(self, scan_file: Path, truth: PhantomScan, tmp_path: Path) -> None:
+        angles = tmp_path / "angles.txt"
+        np.savetxt(angles, truth.angles_deg + 90)
+        for name, options in (("v.h5", []), ("turned.h5", ["--angles", str(angles)])):
+            arguments = ["reconstruct", str(scan_file), "-o", str(tmp_path / name), "--rotation-axis", "33.3"]
+            assert run([*arguments, *options]) == 0
+        straight, turned = (read_volume(tmp_path / name) for name in ("v.h5", "turned.h5"))
+        np.testing.assert_allclose(turned, np.rot90(straight, axes=(1, 2)), atol=0.02 * straight.max())
+
     @pytest.mark.parametrize("name", ["v.h5", "v.zarr", "v.tiff"])
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_interrupted_leaves_nothing_half_written(
@@ -148,19 +207,19 @@ class TestReconstruct:
     @pytest.mark.parametrize(
         ("arguments", "status", "said"),
         [
-            (["missing.h5", "-o", "v.h5"], FAILED, "missing.h5: no such file"),
+            (["missing.h5", "-o", "v.h5"], USAGE, "'missing.h5' does not exist"),
             (["scan.h5"], USAGE, "Missing option '-o' / '--output'"),
-            (["scan.h5", "-o", "v.foo"], FAILED, "no format is known for '.foo'"),
+            (["scan.h5", "-o", "v.foo"], USAGE, "no format is known for '.foo'"),
             (["scan.h5", "-o", "nowhere/v.h5"], FAILED, "does not exist"),
             (["scan.h5", "-o", "v.h5", "--rotation-axis", "left"], USAGE, "neither a detector column nor"),
             (["scan.h5", "-o", "v.h5", "--rotation-axis", "64"], FAILED, "rotation_axis: got 64"),
-            (["scan.h5", "-o", "v.h5", "--rotation-axis", "nan"], FAILED, "rotation_axis.value: got nan"),
+            (["scan.h5", "-o", "v.h5", "--rotation-axis", "nan"], USAGE, "neither a detector column nor"),
             (["scan.h5", "-o", "v.h5", "--rows", "3"], USAGE, "not of the form A:B"),
             (["scan.h5", "-o", "v.h5", "--rows", "3:3"], USAGE, "holds no row"),
             (["scan.h5", "-o", "v.h5", "--rows", "5:50"], FAILED, "but the scan has 12 rows"),
             (["scan.h5", "-o", "v.h5", "--memory", "lots"], USAGE, "is no size"),
             (["scan.h5", "-o", "v.h5", "--memory", "1M"], FAILED, "memory budget is 1 MiB"),
-            (["scan.h5", "-o", "v.h5", "--recipe", "defualt"], FAILED, "neither a file nor a shipped recipe"),
+            (["scan.h5", "-o", "v.h5", "--recipe", "defualt"], USAGE, "neither a file nor a shipped recipe"),
             (["scan.h5", "-o", "v.h5", "--nonsense"], USAGE, "No such option"),
         ],
     )
@@ -223,7 +282,7 @@ class TestFindAxis:
         found = json.loads(capsys.readouterr().out)
         assert 10 <= found["rotation_axis"] <= 25
         assert found["confidence"] < 0.5
-        assert run(["find-axis", str(scan_file), "--search", "25", "10"]) == FAILED
+        assert run(["find-axis", str(scan_file), "--search", "25", "10"]) == USAGE
         assert "from low to high" in capsys.readouterr().err
         arguments = ["find-axis", str(scan_file), "--search", "1", "9", "--method", "phase_correlation"]
         assert run(arguments) == USAGE

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 MIB = 2**20
-ANGLES, ROWS, COLUMNS = 240, 1600, 256
 
 SCRIPT = """
 import json, resource, sys
@@ -27,14 +26,16 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 path, output, budget = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-axis = {"rotation_axis": {"method": "value", "value": 127.5}}
+recipe = json.loads(sys.argv[4])
 with open_scan(path) as scan:
     # What the libraries take, whatever the size of the scan.
-    few = parse_recipe({**axis, "frames": {"rows": {"stop": 4}}})
+    small = {"rows": {"stop": 4}, "columns": {"start": 64, "stop": 192}, "angles": {"stop": 100}}
+    known = {"rotation_axis": {"method": "value", "value": 127.5}}
+    few = parse_recipe({**recipe, **known, "frames": small})
     plan = prepare(scan, few)
     compute(plan, scan, on_slab=lambda *_: None, memory_bytes=budget)
     before = peak()
-    plan = prepare(scan, parse_recipe(axis), memory_bytes=budget)
+    plan = prepare(scan, parse_recipe(recipe), memory_bytes=budget)
     form = VolumeForm(plan.shape, plan.chunks, None, plan.units)
     with volume_output(output, form) as writer:
         compute(plan, scan, on_slab=lambda slab, a: writer.write(slab.start, a), memory_bytes=budget)
@@ -43,22 +44,37 @@ print(json.dumps({"before": before, "after": peak()}))
 """
 
 
-@pytest.mark.parametrize("budget", [64 * MIB, 256 * MIB])
-def test_the_budget_is_kept(tmp_path: Path, budget: int) -> None:
-    path = tmp_path / "large.h5"
+def write_scan(path: Path, angles: int, rows: int, columns: int) -> None:
     random = np.random.default_rng(0)
-    frame = random.integers(20000, 60000, (ROWS, COLUMNS), dtype=np.uint16)
+    frame = random.integers(20000, 60000, (rows, columns), dtype=np.uint16)
     with h5py.File(path, "w") as file:
-        data = file.create_dataset("exchange/data", (ANGLES, ROWS, COLUMNS), np.uint16)
-        for index in range(ANGLES):
+        data = file.create_dataset("exchange/data", (angles, rows, columns), np.uint16)
+        for index in range(angles):
             data[index] = np.roll(frame, index, axis=1)
-        file["exchange/data_white"] = np.full((2, ROWS, COLUMNS), 60000, np.uint16)
-        file["exchange/data_dark"] = np.zeros((2, ROWS, COLUMNS), np.uint16)
-        file["exchange/theta"] = np.arange(ANGLES) * (180 / ANGLES)
-    sinograms, volume = ANGLES * ROWS * COLUMNS * 4, ROWS * COLUMNS * COLUMNS * 4
-    assert sinograms + volume > 3 * 256 * MIB
+        file["exchange/data_white"] = np.full((2, rows, columns), 60000, np.uint16)
+        file["exchange/data_dark"] = np.zeros((2, rows, columns), np.uint16)
+        file["exchange/theta"] = np.arange(angles) * (180 / angles)
+
+
+@pytest.mark.parametrize(
+    ("shape", "recipe", "budget"),
+    [
+        # Many rows, far more than fit at once.
+        ((240, 1600, 256), {"rotation_axis": {"method": "value", "value": 127.5}}, 64 * MIB),
+        ((240, 1600, 256), {"rotation_axis": {"method": "value", "value": 127.5}}, 256 * MIB),
+        # Wide slices, of which not even a slab fits together with its sinograms.
+        ((100, 24, 1024), {"rotation_axis": {"method": "value", "value": 511.5}}, 200 * MIB),
+        # A search for the axis in long sinograms.
+        ((1500, 8, 768), {"rotation_axis": {"method": "auto"}}, 190 * MIB),
+    ],
+)
+def test_the_budget_is_kept(
+    tmp_path: Path, shape: tuple[int, int, int], recipe: dict[str, object], budget: int
+) -> None:
+    path = tmp_path / "large.h5"
+    write_scan(path, *shape)
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(path), str(tmp_path / "v.h5"), str(budget)],
+        [sys.executable, "-c", SCRIPT, str(path), str(tmp_path / "v.h5"), str(budget), json.dumps(recipe)],
         capture_output=True,
         text=True,
         check=False,

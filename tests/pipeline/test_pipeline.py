@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.phantom_scans import PhantomScan, phantom_scan
-from tomoservice.errors import CancelledError, GeometryError, MemoryBudgetError, MissingDataError, RecipeError
+from tomoservice.errors import (
+    CancelledError,
+    GeometryError,
+    InputError,
+    MemoryBudgetError,
+    MissingDataError,
+    RecipeError,
+)
 from tomoservice.phantom import Imperfections
 from tomoservice.pipeline import Plan, Slab, compute, prepare
+from tomoservice.pipeline.layout import chunk_shape, cut_into_slabs
 from tomoservice.pipeline.memory import MemoryPlan
-from tomoservice.pipeline.plan import chunk_shape, cut_into_slabs
 from tomoservice.recipe import Recipe, parse_recipe
 from tomoservice.scan import TomoScan
 
@@ -189,6 +197,22 @@ class TestHoweverItIsCut:
         assert min(8, slices) <= depth <= 64
 
 
+class TestWhatTheRecipeLeavesOut:
+    def test_lost_frames_outside_the_selection_do_not_matter(self, small: PhantomScan) -> None:
+        lost = replace(small, projections=small.projections.copy())
+        lost.projections[80] = 0
+        with pytest.raises(InputError, match="projection 80 is all zero"):
+            prepare(lost.scan(), parse_recipe(known_axis(33.3)))
+        plan = prepare(lost.scan(), parse_recipe(known_axis(33.3, frames={"angles": {"stop": 60}})))
+        assert plan.selection.angles_deg.size == 60
+
+    def test_flats_that_are_not_used_do_not_matter(self, small: PhantomScan) -> None:
+        dark = replace(small, flats=np.zeros_like(small.flats))
+        with pytest.raises(InputError, match="flats"):
+            prepare(dark.scan(), parse_recipe(known_axis(33.3)))
+        prepare(dark.scan(), parse_recipe(known_axis(33.3, flat_field={"method": "none"})))
+
+
 class TestSaysNo:
     @pytest.mark.parametrize(
         ("stages", "said"),
@@ -239,10 +263,38 @@ class TestSaysNo:
         with pytest.raises(GeometryError, match="180 degrees apart"):
             prepare(wedge.scan(), parse_recipe({"rotation_axis": {"method": "phase_correlation"}}))
 
+    def test_to_angles_that_are_all_the_same(self, small: PhantomScan) -> None:
+        still = replace(small, angles_deg=np.full(90, 12.5))
+        with pytest.raises(GeometryError, match=r"all 90 projections have the same angle, 12\.5 degrees"):
+            prepare(still.scan(), parse_recipe(known_axis(33.3)))
+
+    def test_to_angles_in_radians(self, small: PhantomScan) -> None:
+        radians = replace(small, angles_deg=np.deg2rad(small.angles_deg))
+        with pytest.raises(GeometryError, match="are their angles in radians"):
+            prepare(radians.scan(), Recipe())
+
+    def test_to_flats_without_beam(self, small: PhantomScan) -> None:
+        closed = replace(small, flats=small.darks)
+        with pytest.raises(InputError, match="nowhere brighter than the darks"):
+            prepare(closed.scan(), Recipe())
+
+    def test_a_wedge_that_is_missing_is_mentioned(self) -> None:
+        wedge = phantom_scan(64, 4, 40, range_deg=120.0)
+        plan = prepare(wedge.scan(), parse_recipe(known_axis(31.5)))
+        assert any("cover only 120 degrees" in note for note in plan.notes)
+
+    def test_an_axis_that_is_doubtful_or_not_the_recorded_one_is_mentioned(self, small: PhantomScan) -> None:
+        recorded = replace(small.scan(), rotation_axis=30.0)
+        assert any("records its rotation axis at 30.00" in note for note in prepare(recorded, Recipe()).notes)
+        edge = parse_recipe({"rotation_axis": {"method": "auto", "search": [20, 28]}})
+        assert any("doubtful" in note for note in prepare(small.scan(), edge).notes)
+
     def test_when_asked_to_stop(self, small: PhantomScan) -> None:
         plan = prepare(small.scan(), parse_recipe(known_axis(33.3)))
         with pytest.raises(CancelledError):
             compute(plan, small.scan(), on_slab=lambda *_: None, cancelled=lambda: True)
+        with pytest.raises(CancelledError):
+            prepare(small.scan(), Recipe(), cancelled=lambda: True)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -83,4 +83,8 @@ def run(arguments: list[str] | None = None) -> int:
         # The reader of a pipe went away (`| head`): nothing more to say, and nothing to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:
+        # What the system refuses is no bug of ours: a folder that may not be written, say.
+        click.echo(f"tomoservice: {error}", err=True)
+        return FAILED
     return status if isinstance(status, int) else 0

@@ -15,7 +15,7 @@ from tomoservice.cli.serve import settings_option
 @click.option(
     "--volumes",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for volumes, on storage that the server reads too.",
+    help="Folder for volumes, on storage that the server reads too; the setting `volumes` does as well.",
 )
 @settings_option
 def command(uri: str, volumes: Path | None, settings_file: Path | None) -> None:
@@ -30,4 +30,7 @@ def command(uri: str, volumes: Path | None, settings_file: Path | None) -> None:
     api_key = os.environ.get("TILED_API_KEY")
     if not api_key:
         raise click.UsageError("the environment variable TILED_API_KEY must hold a key that may write")
-    run_conductor(uri, api_key, load_settings(settings_file, {"volumes": volumes}))
+    settings = load_settings(settings_file, {"volumes": volumes})
+    if settings.volumes is None:
+        raise click.UsageError("say where volumes go with --volumes: a folder that the server reads too")
+    run_conductor(uri, api_key, settings)

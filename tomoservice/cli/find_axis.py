@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from tomoservice.cli.options import INPUT_HELP, recipe_from, recipe_option, rows_option, scan_input
+from tomoservice.cli.options import (
+    INPUT_HELP,
+    adapted,
+    angles_option,
+    recipe_option,
+    rows_option,
+    scan_input,
+)
+from tomoservice.cli.stopping import stop_signals
+from tomoservice.recipe import Recipe
 
 METHODS = ("auto", "fourier", "phase_correlation")
 
@@ -25,13 +34,15 @@ METHODS = ("auto", "fourier", "phase_correlation")
 )
 @rows_option
 @recipe_option
+@angles_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything, with the metric curve, as JSON.")
 def command(
     input_path: Path,
     method: str,
     search: tuple[float, float] | None,
     rows: tuple[int, int | None] | None,
-    recipe_name: str,
+    recipe: Recipe,
+    angles: Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -39,19 +50,19 @@ def command(
 
     Flat field and minus log are those of the recipe. A confidence near 0 means: look for yourself.
     """
-    from tomoservice.pipeline import prepare
+    from tomoservice.pipeline import find_axis
     from tomoservice.sources import open_scan
 
     if search is not None and method == "phase_correlation":
         raise click.UsageError("--search: phase_correlation has no search window")
+    if search is not None and search[0] >= search[1]:
+        raise click.UsageError(f"--search: goes from low to high, got {search[0]:g} {search[1]:g}")
     stage: dict[str, object] = {"method": method}
     if search is not None:
         stage["search"] = list(search)
-    recipe = recipe_from(recipe_name, rows).changed(rotation_axis=stage)
-    with open_scan(input_path) as scan:
-        found = prepare(scan, recipe).axis
-    if found is None:
-        raise click.UsageError("--method: names no search")
+    chosen = adapted(recipe, rows).changed(rotation_axis=stage)
+    with stop_signals() as stopped, open_scan(input_path, angles=angles) as scan:
+        found = find_axis(scan, chosen, cancelled=stopped)
     if as_json:
         click.echo(
             json.dumps(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tomoservice.cli.options import INPUT_HELP, scan_input
+from tomoservice.cli.options import INPUT_HELP, angles_option, scan_input
 
 if TYPE_CHECKING:
     from tomoservice.sources import ScanSummary
@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
 @click.command(epilog=INPUT_HELP)
 @scan_input
+@angles_option
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def command(input_path: Path, *, as_json: bool) -> None:
+def command(input_path: Path, angles: Path | None, *, as_json: bool) -> None:
     """Say what the scan INPUT contains: frames, angles, geometry, and what is unusual about it.
 
-    Looks at every frame; exit status 1 and one line if the scan cannot be reconstructed.
+    Looks at a few rows of every projection and at all flats and darks. What stands in the way of a
+    reconstruction is a note, or one line and exit status 1 if nothing can be made of the scan at all.
     """
     from tomoservice.sources import check_frames, describe, open_scan
 
-    with open_scan(input_path) as scan:
+    with open_scan(input_path, angles=angles) as scan:
         summary = describe(scan)
         findings = check_frames(scan, allow_lost=True)
     if as_json:

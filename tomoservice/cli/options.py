@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tomoservice.errors import RecipeError
 from tomoservice.recipe import Recipe, load_recipe
 
 INPUT_HELP = "INPUT is an HDF5 file (DXchange or NXtomo) or a directory of TIFF frames with a file of angles."
@@ -25,9 +27,12 @@ class RotationAxis(click.ParamType["float | str"]):
         if isinstance(value, float) or value == "auto":
             return float(value) if isinstance(value, float) else "auto"
         try:
-            return float(value)
+            column = float(value)
         except ValueError:
+            column = math.nan
+        if not math.isfinite(column):
             self.fail(f"{value!r} is neither a detector column nor 'auto'", param, ctx)
+        return column
 
 
 class RowRange(click.ParamType["tuple[int, int | None]"]):
@@ -69,12 +74,33 @@ class MemorySize(click.ParamType["int"]):
         return size
 
 
-scan_input = click.argument("input_path", metavar="INPUT", type=click.Path(path_type=Path))
+class RecipeName(click.ParamType["Recipe"]):
+    """A recipe file, or the name of a recipe that the package ships."""
+
+    name = "file|name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Recipe:
+        """Return the recipe."""
+        if isinstance(value, Recipe):
+            return value
+        try:
+            return load_recipe(value)
+        except RecipeError as error:
+            self.fail(str(error), param, ctx)
+
+
+scan_input = click.argument("input_path", metavar="INPUT", type=click.Path(path_type=Path, exists=True))
+
+angles_option = click.option(
+    "--angles",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Angles in degrees, one per projection (text or .npy), instead of those that the scan has.",
+)
 
 recipe_option = click.option(
     "--recipe",
-    "recipe_name",
-    metavar="FILE|NAME",
+    type=RecipeName(),
     default="default",
     show_default=True,
     help="Recipe file (YAML or JSON), or the name of one that the package ships.",
@@ -89,11 +115,12 @@ memory_option = click.option(
 )
 
 
-def recipe_from(
-    recipe_name: str, rows: tuple[int, int | None] | None = None, rotation_axis: float | str | None = None
+def adapted(
+    recipe: Recipe,
+    rows: tuple[int, int | None] | None = None,
+    rotation_axis: float | str | None = None,
 ) -> Recipe:
-    """Return the recipe that the options of a command describe."""
-    recipe = load_recipe(recipe_name)
+    """Return the recipe as other options of a command change it."""
     if rows is not None:
         frames = recipe.dump()["frames"] | {"rows": {"start": rows[0], "stop": rows[1]}}
         recipe = recipe.changed(frames=frames)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from tomoservice.recipe import load_recipe, read_recipe, recipe_schema, shipped_recipe, shipped_recipes
+from tomoservice.cli.options import RecipeName
+from tomoservice.recipe import Recipe, read_recipe, recipe_schema, shipped_recipe, shipped_recipes
 
 FORMATS = click.Choice(["yaml", "json"])
 
@@ -35,12 +36,11 @@ def check(file: Path) -> None:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", type=RecipeName())
 @click.option("--format", "form", type=FORMATS, default="yaml", show_default=True, help="How to print it.")
-def show(name: str, form: str) -> None:
+def show(name: Recipe, form: str) -> None:
     """Print the recipe NAME, which the package ships, or a recipe file, with every default written out."""
-    recipe = load_recipe(name)
-    click.echo(recipe.to_json() if form == "json" else recipe.to_yaml().rstrip())
+    click.echo(name.to_json() if form == "json" else name.to_yaml().rstrip())
 
 
 @command.command("list")

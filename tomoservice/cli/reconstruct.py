@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,15 +14,27 @@ from numpy.typing import NDArray
 from tomoservice.cli.options import (
     INPUT_HELP,
     RotationAxis,
+    adapted,
+    angles_option,
     memory_option,
-    recipe_from,
     recipe_option,
     rows_option,
     scan_input,
 )
 from tomoservice.cli.progress import progress_bar
 from tomoservice.cli.stopping import stop_signals
+from tomoservice.errors import OutputError
 from tomoservice.recipe import Recipe
+
+
+def _known_format(_ctx: click.Context, _param: click.Parameter, value: Path) -> Path:
+    from tomoservice.export import writer_factory
+
+    try:
+        writer_factory(value)
+    except OutputError as error:
+        raise click.BadParameter(str(error)) from error
+    return value
 
 
 @click.command(epilog=INPUT_HELP)
@@ -31,9 +44,11 @@ from tomoservice.recipe import Recipe
     "--output",
     required=True,
     type=click.Path(path_type=Path),
+    callback=_known_format,
     help="Where the volume goes: FILE.h5 (NXtomoproc), FILE.zarr, or DIRECTORY.tiff (a file per slice).",
 )
 @recipe_option
+@angles_option
 @click.option(
     "--rotation-axis",
     type=RotationAxis(),
@@ -45,10 +60,11 @@ from tomoservice.recipe import Recipe
 def command(
     input_path: Path,
     output: Path,
-    recipe_name: str,
+    recipe: Recipe,
     rotation_axis: float | str | None,
     rows: tuple[int, int | None] | None,
     memory: int | None,
+    angles: Path | None,
     *,
     overwrite: bool,
 ) -> None:
@@ -61,38 +77,41 @@ def command(
       tomoservice reconstruct tooth.h5 --output tooth-volume.h5
       tomoservice reconstruct scan.nxs --rotation-axis 1023.5 --rows 500:600 --output slices.tiff
     """
-    recipe = recipe_from(recipe_name, rows, rotation_axis)
+    job = FileJob(input_path, angles, output, adapted(recipe, rows, rotation_axis), memory, overwrite)
     with stop_signals() as stopped:
-        reconstruct_file(
-            input_path, output, recipe, memory_bytes=memory, overwrite=overwrite, stopped=stopped
-        )
+        reconstruct_file(job, stopped)
 
 
-def reconstruct_file(
-    input_path: Path,
-    output: Path,
-    recipe: Recipe,
-    *,
-    memory_bytes: int | None,
-    overwrite: bool,
-    stopped: Callable[[], bool],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class FileJob:
+    """A reconstruction from file to file."""
+
+    input_path: Path
+    angles: Path | None
+    output: Path
+    recipe: Recipe
+    memory_bytes: int | None
+    overwrite: bool
+
+
+def reconstruct_file(job: FileJob, stopped: Callable[[], bool]) -> None:
     """Reconstruct a scan file into a volume file, telling on standard error what is being done."""
     from tomoservice.export import VolumeForm, check_output, volume_output
     from tomoservice.pipeline import Slab, compute, prepare
     from tomoservice.provenance import make_record
     from tomoservice.sources import open_scan
 
+    output = job.output
     started = datetime.now(UTC)
-    check_output(output, overwrite=overwrite, inputs=(str(input_path),))
-    with open_scan(input_path) as scan:
-        check_output(output, overwrite=overwrite, inputs=scan.origin.files)
-        plan = prepare(scan, recipe, memory_bytes=memory_bytes)
+    check_output(output, overwrite=job.overwrite, inputs=(str(job.input_path),))
+    with open_scan(job.input_path, angles=job.angles) as scan:
+        check_output(output, overwrite=job.overwrite, inputs=scan.origin.files)
+        plan = prepare(scan, job.recipe, memory_bytes=job.memory_bytes, cancelled=stopped)
         for note in plan.notes:
             click.echo(note, err=True)
         form = VolumeForm(plan.shape, plan.chunks, plan.voxel_size_um, plan.units)
         with (
-            volume_output(output, form) as writer,
+            volume_output(output, form, overwrite=job.overwrite) as writer,
             progress_bar("reconstructing", plan.shape[0], "slices") as advance,
         ):
 
@@ -100,7 +119,7 @@ def reconstruct_file(
                 writer.write(slab.start, slices)
                 advance(slab.stop - slab.start)
 
-            timings = compute(plan, scan, on_slab=keep, cancelled=stopped, memory_bytes=memory_bytes)
+            timings = compute(plan, scan, on_slab=keep, cancelled=stopped, memory_bytes=job.memory_bytes)
             writer.finish(make_record(plan, scan, started=started, timings_s=timings))
     took = (datetime.now(UTC) - started).total_seconds()
     shape = " x ".join(str(size) for size in plan.shape)

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from tomoservice.export.base import VolumeForm, VolumeWriter, check_output, volume_output, writer_factory
+from tomoservice.export.base import (
+    VolumeForm,
+    VolumeWriter,
+    check_output,
+    is_volume,
+    volume_output,
+    writer_factory,
+)
 
-__all__ = ["VolumeForm", "VolumeWriter", "check_output", "volume_output", "writer_factory"]
+__all__ = ["VolumeForm", "VolumeWriter", "check_output", "is_volume", "volume_output", "writer_factory"]

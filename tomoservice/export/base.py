@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.errors import OutputError
+
+REMOVE_S = 5.0
+HDF5_ENDINGS = frozenset({".h5", ".hdf5", ".nxs"})
+OWN_SLICES = re.compile(r"slice_\d+\.tiff|recipe\.yml|record\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ def writer_factory(path: Path) -> WriterFactory:
         If the ending names no format.
     """
     ending = path.suffix.lower()
-    if ending in {".h5", ".hdf5", ".nxs"}:
+    if ending in HDF5_ENDINGS:
         from tomoservice.export.hdf5 import Hdf5Writer
 
         return Hdf5Writer
@@ -81,46 +88,75 @@ def check_output(path: Path, *, overwrite: bool, inputs: tuple[str, ...] = ()) -
     path
         Where the volume is to go.
     overwrite
-        Whether an existing result may be replaced.
+        Whether an existing volume of ours may be replaced; anything else is never replaced.
     inputs
-        Files that were read; they are never replaced, whatever `overwrite` says.
+        Files and folders that were read; nothing is written over them or into them.
 
     Raises
     ------
     OutputError
-        If `path` is an input, exists, or its folder cannot be written.
+        If `path` is an input or lies in one, exists, or its folder cannot be written.
     """
     writer_factory(path)
-    taken = {Path(entry).resolve() for entry in inputs}
-    if path.resolve() in taken or any(path.resolve() in entry.parents for entry in taken):
-        raise OutputError(f"{path}: is the input itself; raw data is never replaced. Choose another output")
+    place = path.resolve()
+    if path.name in {"", ".."}:
+        raise OutputError(f"{path}: names no file or folder of its own; give one")
+    for entry in (Path(name).resolve() for name in inputs):
+        if place == entry or place in entry.parents:
+            raise OutputError(
+                f"{path}: is the input itself, or holds it; raw data is never replaced. Choose another output"
+            )
+        if entry.is_dir() and entry in place.parents:
+            raise OutputError(f"{path}: lies inside the input {entry}; raw data stays as it is")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; choose another output or pass --overwrite")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent.resolve()} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path}: the folder {path.parent.resolve()} cannot be written")
+    if path.exists() and not is_volume(path):
+        raise OutputError(f"{path}: is not a volume that tomoservice wrote, so it is not replaced")
+    if not place.parent.is_dir():
+        raise OutputError(f"{path}: the folder {place.parent} does not exist")
+    if not os.access(place.parent, os.W_OK):
+        raise OutputError(f"{path}: the folder {place.parent} cannot be written")
+
+
+def is_volume(path: Path) -> bool:
+    """Tell whether what stands at `path` has the form of a volume that one of our writers made."""
+    if path.suffix.lower() in HDF5_ENDINGS:
+        return path.is_file()
+    if path.suffix.lower() == ".zarr":
+        return (path / "zarr.json").is_file()
+    return (path / "record.json").is_file() and all(
+        OWN_SLICES.fullmatch(file.name) for file in path.iterdir()
+    )
 
 
 @contextmanager
-def volume_output(path: Path, form: VolumeForm) -> Iterator[VolumeWriter]:
+def volume_output(path: Path, form: VolumeForm, *, overwrite: bool = False) -> Iterator[VolumeWriter]:
     """Write a volume to `path`, which appears only once `finish` has been called.
 
     The volume grows in a hidden neighbour that is renamed at the end, and removed when anything goes
-    wrong. What stood at `path` before is replaced.
+    wrong.
+
+    Parameters
+    ----------
+    path
+        Where the volume goes.
+    form
+        Shape and meaning.
+    overwrite
+        Whether a volume that stands at `path` by then is replaced.
 
     Raises
     ------
     OutputError
-        If the volume cannot be written: the disk is full, say.
+        If the volume cannot be written: the disk is full, say, or something stands at `path` by now.
     """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    _remove(partial)
+    partial = path.with_name(f".{path.name}.partial-{uuid.uuid4().hex[:8]}")
     writer: VolumeWriter | None = None
     try:
         writer = writer_factory(path)(partial, form)
         yield writer
         writer.close()
+        check_output(path, overwrite=overwrite)
         _replace(partial, path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error}") from error
@@ -131,17 +167,24 @@ def volume_output(path: Path, form: VolumeForm) -> Iterator[VolumeWriter]:
 
 
 def _replace(partial: Path, path: Path) -> None:
-    if path.is_dir():
-        old = path.with_name(f".{path.name}.old-{os.getpid()}")
-        path.rename(old)
-        partial.rename(path)
-        _remove(old)
-    else:
+    if not path.is_dir():
         partial.replace(path)
+        return
+    old = path.with_name(f".{path.name}.old-{uuid.uuid4().hex[:8]}")
+    path.rename(old)
+    try:
+        partial.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    _remove(old)
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    """Remove a file or a folder; other threads of a library may still be writing into the latter."""
+    deadline = time.monotonic() + REMOVE_S
+    while path.is_dir() and time.monotonic() < deadline:
         shutil.rmtree(path, ignore_errors=True)
-    else:
+        time.sleep(0.05)
+    if not path.is_dir():
         path.unlink(missing_ok=True)

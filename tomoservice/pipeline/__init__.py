@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tomoservice.pipeline.plan import Plan, Slab, prepare
+from tomoservice.pipeline.layout import Slab
+from tomoservice.pipeline.plan import Plan, find_axis, prepare
 from tomoservice.pipeline.slabs import SlabSink, compute
 
-__all__ = ["Plan", "Slab", "SlabSink", "compute", "prepare"]
+__all__ = ["Plan", "Slab", "SlabSink", "compute", "find_axis", "prepare"]

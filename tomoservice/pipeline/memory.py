@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import psutil
 
 from tomoservice.errors import MemoryBudgetError
+from tomoservice.pipeline.layout import chunk_shape
 from tomoservice.pipeline.selection import Selection
 from tomoservice.recon import Reconstructor
 from tomoservice.threads import available_threads
@@ -19,6 +20,7 @@ PIECE_SHARE = 32
 """Raw frames that are read at once take this part of the budget, ..."""
 PIECES_HELD = 3
 """... and are held so many times: as read, corrected, and on their way into the sinograms."""
+FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,11 @@ def memory_budget(memory_bytes: int | None) -> int:
     return memory_bytes if memory_bytes is not None else int(psutil.virtual_memory().available * MEMORY_SHARE)
 
 
+def piece_bytes(budget: int) -> int:
+    """Return how many raw bytes are read and corrected at once."""
+    return min(max(budget // PIECE_SHARE, SMALLEST_PIECE), LARGEST_PIECE)
+
+
 def plan_memory(reconstructor: Reconstructor, selection: Selection, budget: int) -> MemoryPlan:
     """Return what fits into `budget` bytes.
 
@@ -45,16 +52,23 @@ def plan_memory(reconstructor: Reconstructor, selection: Selection, budget: int)
         If not even the slices that share a transform fit.
     """
     angles, width, group = selection.angles_deg.size, selection.width, reconstructor.row_group
-    piece = min(max(budget // PIECE_SHARE, SMALLEST_PIECE), LARGEST_PIECE)
+    piece = piece_bytes(budget)
     per_row = reconstructor.memory_per_row(angles, width)
     fixed = reconstructor.memory_fixed(angles, width, available_threads()) + PIECES_HELD * piece
-    rows = (budget - fixed) // per_row
-    # Unbinned rows of one frame are read whole, however small the piece.
+    depth = chunk_shape((selection.slices, width, width), angles)[0]
+    # Where a slab's edge cuts a group, the whole group is computed, on either side.
+    margin = 2 * (group - 1)
+    rows = (budget - fixed) // per_row - margin
+    if rows < depth:
+        # The slab is put together from parts, and held whole beside them.
+        fixed += depth * width * width * FLOAT_BYTES
+        rows = (budget - fixed) // per_row - margin
     least = min(group, selection.slices)
     if rows < least:
         raise MemoryBudgetError(
             f"the smallest piece, {least} slices of {width} x {width} from {angles} projections, takes "
-            f"{(fixed + least * per_row) / 2**20:.0f} MiB, the memory budget is {budget / 2**20:.0f} MiB; "
-            "raise the budget, or set frames.binning to 2 or frames.columns to fewer columns"
+            f"{(fixed + (least + margin) * per_row) / 2**20:.0f} MiB, the memory budget is "
+            f"{budget / 2**20:.0f} MiB; raise the budget, or set frames.binning to 2 or frames.columns to "
+            "fewer columns"
         )
-    return MemoryPlan(max(int(rows), group), piece)
+    return MemoryPlan(int(rows), piece)

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tomoservice.axis import AxisResult
-from tomoservice.errors import InputError, MissingDataError, RecipeError
-from tomoservice.pipeline.axis import resolve_axis
+from tomoservice.errors import RecipeError
+from tomoservice.pipeline.axis import describe_search, resolve_axis
+from tomoservice.pipeline.checks import check_scan
+from tomoservice.pipeline.layout import Slab, chunk_shape, cut_into_slabs
 from tomoservice.pipeline.memory import memory_budget, plan_memory
-from tomoservice.pipeline.preprocess import Preprocessor
 from tomoservice.pipeline.selection import Selection, select
 from tomoservice.recipe import Recipe
-from tomoservice.recipe.stages import AxisValue, Reconstruction, StandardFlatField
+from tomoservice.recipe.stages import AxisValue, Reconstruction
 from tomoservice.recon import FilterName, Padding, ReconstructionOptions, get_reconstructor
 from tomoservice.scan import TomoScan
-from tomoservice.sources import check_frames
 
 Progress = Callable[[str], None]
 """Told in words what is being done."""
-
-CHUNK_EDGE = 64
-"""Edge of a chunk along y and x: any of the three planes is then read at about the same speed."""
-ROW_MULTIPLE = 8
-"""Slabs hold a multiple of this many slices."""
-SLAB_WORK = 2.5e10
-"""Angles x columns x columns of a slab that takes a core about a second by Fourier reconstruction."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slab:
-    """Neighbouring slices that are computed and stored at once: one layer of chunks."""
-
-    index: int
-    """Place among the slabs, from 0."""
-    start: int
-    """First slice."""
-    stop: int
-    """First slice that no longer belongs to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +77,17 @@ class Plan:
 
 
 def prepare(
-    scan: TomoScan, recipe: Recipe, *, memory_bytes: int | None = None, progress: Progress | None = None
+    scan: TomoScan,
+    recipe: Recipe,
+    *,
+    memory_bytes: int | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Plan:
     """Decide everything about a reconstruction before computing it.
 
-    Reads the flats, the darks and a few projections or rows; searches the rotation axis if the recipe asks
-    for it.
+    Reads the flats, the darks and a few rows of the projections; searches the rotation axis if the recipe
+    asks for it.
 
     Parameters
     ----------
@@ -114,6 +99,8 @@ def prepare(
         Memory budget; by default half of what is free now.
     progress
         Told what is being done.
+    cancelled
+        Asked now and then whether to stop.
 
     Raises
     ------
@@ -125,25 +112,27 @@ def prepare(
         If the angles make no tomogram, or no axis can be found.
     MemoryBudgetError
         If not even the smallest piece fits into the budget.
+    CancelledError
+        If `cancelled` said so.
     """
     say = progress or _silent
-    say("checking the scan")
+    budget = memory_budget(memory_bytes)
     selection = select(scan, recipe)
-    notes = [*scan.notes, *_check_flats(scan, recipe), *check_frames(scan)]
     voxel = None if scan.pixel_size_um is None else scan.pixel_size_um * selection.binning
     if recipe.output.units == "per_cm" and voxel is None:
         raise RecipeError(
             "output.units: got 'per_cm', but the scan does not tell its pixel size; use 'per_pixel'",
             name=recipe.name or "recipe",
         )
-    plan_memory(get_reconstructor(recipe.reconstruction.method), selection, memory_budget(memory_bytes))
+    plan_memory(get_reconstructor(recipe.reconstruction.method), selection, budget)
+    say("checking the scan")
+    notes = check_scan(scan, recipe, selection)
     say("finding the rotation axis")
-    axis = resolve_axis(Preprocessor(scan, recipe, selection), scan, recipe, selection)
-    if isinstance(axis, AxisResult):
+    axis = resolve_axis(scan, recipe, selection, budget=budget, cancelled=cancelled)
+    resolved = recipe
+    if axis is not None:
         resolved = recipe.changed(rotation_axis=AxisValue(value=axis.rotation_axis))
-        notes.append(f"rotation axis {axis.rotation_axis:.2f} by {axis.method}: {axis.note}")
-    else:
-        resolved = recipe
+        notes += describe_search(axis, scan)
     shape = (selection.slices, selection.width, selection.width)
     chunks = chunk_shape(shape, selection.angles_deg.size)
     return Plan(
@@ -159,22 +148,29 @@ def prepare(
     )
 
 
-def chunk_shape(shape: tuple[int, int, int], angles: int) -> tuple[int, int, int]:
-    """Return the chunks of a volume (z, y, x): 8 to 64 slices, about a second's work, and 64 x 64 pixels.
+def find_axis(
+    scan: TomoScan,
+    recipe: Recipe,
+    *,
+    memory_bytes: int | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> AxisResult:
+    """Search the rotation axis as `recipe` says, and nothing else.
 
-    It depends only on the problem, never on the machine, so a volume can be finished elsewhere.
+    Raises
+    ------
+    RecipeError
+        If the recipe gives a value instead of a method, or does not fit the scan.
+    InputError, GeometryError, CancelledError
+        As `prepare`.
     """
-    slices, rows, columns = shape
-    rows_per_second = SLAB_WORK / max(angles * columns * columns, 1)
-    wanted = ROW_MULTIPLE * 2 ** round(math.log2(max(rows_per_second, 1) / ROW_MULTIPLE))
-    depth = min(max(int(wanted), ROW_MULTIPLE), 64, max(slices, 1))
-    return depth, min(CHUNK_EDGE, rows), min(CHUNK_EDGE, columns)
-
-
-def cut_into_slabs(slices: int, depth: int) -> tuple[Slab, ...]:
-    """Return the slabs of a volume: `depth` slices each, the last perhaps fewer."""
-    starts = range(0, slices, depth)
-    return tuple(Slab(i, start, min(start + depth, slices)) for i, start in enumerate(starts))
+    selection = select(scan, recipe)
+    check_scan(scan, recipe, selection)
+    budget = memory_budget(memory_bytes)
+    found = resolve_axis(scan, recipe, selection, budget=budget, cancelled=cancelled)
+    if found is None:
+        raise RecipeError("rotation_axis.method: got 'value', wants a method to find the axis")
+    return found
 
 
 def reconstruction_options(stage: Reconstruction) -> ReconstructionOptions:
@@ -186,30 +182,6 @@ def reconstruction_options(stage: Reconstruction) -> ReconstructionOptions:
         padding=Padding(stage.padding),
         mask_circle=stage.circular_mask,
     )
-
-
-def _check_flats(scan: TomoScan, recipe: Recipe) -> list[str]:
-    stage = recipe.flat_field
-    if not isinstance(stage, StandardFlatField):
-        return []
-    notes = []
-    for name, frames, wish in (
-        ("flats", scan.flats, stage.missing_flats),
-        ("darks", scan.darks, stage.missing_darks),
-    ):
-        if frames is not None:
-            continue
-        if wish == "error":
-            raise MissingDataError(
-                scan.origin.location,
-                f"the scan has no {name}",
-                dataset=scan.origin.datasets.get(name),
-                hint=f"To go without, set flat_field.missing_{name} to 'ignore' in the recipe",
-            )
-        notes.append(f"the scan has no {name}; reconstructed without")
-    if scan.flats is not None and scan.flats.shape[0] == 0:
-        raise InputError(scan.origin.location, "the stack of flats is empty")
-    return notes
 
 
 def _silent(_message: str) -> None:

@@ -51,7 +51,7 @@ class Preprocessor:
         Parameters
         ----------
         rows
-            Detector rows, a multiple of `binning`.
+            Detector rows, a multiple of `binning`; only without binning may they have a step.
         columns, binning
             What to keep of each row; by default what the recipe selects.
         timed
@@ -74,7 +74,7 @@ class Preprocessor:
         binning = self._selection.binning if binning is None else binning
         flat, dark = self._reduced_flat(rows, columns)
         count = self._selection.angles_deg.size
-        shape = ((rows.stop - rows.start) // binning, count, (columns.stop - columns.start) // binning)
+        shape = (length(rows) // binning, count, length(columns) // binning)
         result = np.empty(shape, np.float32)
         for angles, kept in self._pieces(rows, columns):
             if cancelled is not None and cancelled():
@@ -133,7 +133,7 @@ class Preprocessor:
         dark = self._reduced(self._scan.darks, rows, columns, stage.combine)
         flat = self._reduced(self._scan.flats, rows, columns, stage.combine)
         if flat is None:
-            shape = (rows.stop - rows.start, columns.stop - columns.start)
+            shape = (length(rows), length(columns))
             flat = np.full(shape, self._open_beam_level, np.float32)
         return flat, dark
 
@@ -157,11 +157,8 @@ class Preprocessor:
     def _pieces(self, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
         """Cut the angles so that a piece of raw frames is small: where to read from, where to put it."""
         angles = self._selection.angles
-        per_frame = (
-            (rows.stop - rows.start)
-            * (columns.stop - columns.start)
-            * max(self._scan.projections.dtype.itemsize, 4)
-        )
+        pixel = max(self._scan.projections.dtype.itemsize, 4)
+        per_frame = length(rows) * length(columns) * pixel
         if per_frame == 0:
             raise InputError(self._scan.origin.location, "no rows or columns are kept")
         at_once = max(1, self._piece_bytes // per_frame)
@@ -172,3 +169,8 @@ class Preprocessor:
                 angles.start + begin * angles.step, angles.start + (end - 1) * angles.step + 1, angles.step
             )
             yield source, slice(begin, end)
+
+
+def length(indices: slice) -> int:
+    """Return how many indices a slice with a start and a stop holds."""
+    return len(range(indices.start, indices.stop, indices.step or 1))

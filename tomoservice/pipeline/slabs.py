@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.errors import CancelledError
+from tomoservice.pipeline.layout import Slab
 from tomoservice.pipeline.memory import memory_budget, plan_memory
-from tomoservice.pipeline.plan import Plan, Slab, reconstruction_options
+from tomoservice.pipeline.plan import Plan, reconstruction_options
 from tomoservice.pipeline.preprocess import Preprocessor
 from tomoservice.recon import Reconstructor, get_reconstructor
 from tomoservice.recon.base import ReconstructionPlan
@@ -126,8 +127,8 @@ class _Worker:
 
     def run(self, block: list[Slab], on_slab: SlabSink) -> None:
         """Compute neighbouring slabs from one reading of their rows, or a large slab in parts."""
-        start, stop = self._whole_groups(block[0].start, block[-1].stop)
-        if stop - start <= self._rows_at_once + 2 * self._reconstructor.row_group:
+        if block[-1].stop - block[0].start <= self._rows_at_once:
+            start, stop = self._whole_groups(block[0].start, block[-1].stop)
             sinograms = self._sinograms(start, stop)
             for slab in block:
                 on_slab(slab, self._slices(sinograms, start, slab.start, slab.stop))
