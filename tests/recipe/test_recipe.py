@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
@@ -24,6 +25,7 @@ from tomoservice.recipe import (
     shipped_recipes,
 )
 from tomoservice.recipe.migrations import migrate
+from tomoservice.recipe.stages import AxisValue, StandardMinusLog
 
 STAGES = [
     "frames",
@@ -36,6 +38,13 @@ STAGES = [
     "reconstruction",
     "output",
 ]
+
+
+def nested(depth: int) -> list[Any]:
+    inner: list[Any] = []
+    for _ in range(depth):
+        inner = [inner]
+    return inner
 
 
 def test_the_stages_stand_in_physical_order() -> None:
@@ -78,6 +87,49 @@ def test_shipped_recipes_are_valid_and_survive_yaml_and_json(name: str) -> None:
         ("fourier", "a recipe is a mapping of stages, got str"),
         ({"schema_version": "x"}, "schema_version: got 'x', wants a whole number"),
         ({"schema_version": True}, "schema_version: got True, wants a whole number"),
+        (
+            {"rotation_axis": {"method": "value", "value": True}},
+            "rotation_axis.value: got True, wants a number",
+        ),
+        (
+            {"rotation_axis": {"method": "value", "value": "3"}},
+            "rotation_axis.value: got '3', wants a number",
+        ),
+        (
+            {"rotation_axis": {"method": "auto", "search": [1, True]}},
+            "rotation_axis.search.1: got True, wants",
+        ),
+        ({"frames": {"binning": True}}, "frames.binning: got True, wants a number"),
+        ({"frames": {"binning": 2.5}}, "frames.binning: got 2.5, wants a valid integer"),
+        ({"frames": {"rows": {"start": False}}}, "frames.rows.start: got False, wants a number"),
+        ({"frames": {"angles": {"stop": "7"}}}, "frames.angles.stop: got '7', wants a number"),
+        ({"frames": {"angles": {"step": True}}}, "frames.angles.step: got True, wants a number"),
+        (
+            {"frames": {"columns": {"stop": 0}}},
+            "frames.columns.stop: got 0, wants greater than or equal to 1",
+        ),
+        (
+            {"minus_log": {"method": "standard", "minimum_transmission": "0.1"}},
+            "minus_log.minimum_transmission: got '0.1', wants a number",
+        ),
+        (
+            {"reconstruction": {"method": "fourier", "filter_cutoff": True}},
+            "reconstruction.filter_cutoff: got True, wants a number",
+        ),
+        (
+            {"reconstruction": {"method": "astra_fbp", "filter_order": "3"}},
+            "reconstruction.filter_order: got '3', wants a number",
+        ),
+        (
+            {"reconstruction": {"method": "fourier", "circular_mask": "no"}},
+            "reconstruction.circular_mask: got 'no', wants a valid boolean",
+        ),
+        (
+            {"reconstruction": {"method": "fourier", "circular_mask": 1}},
+            "reconstruction.circular_mask: got 1, wants a valid boolean",
+        ),
+        ({"frames": {"binning": 16**5000}}, "frames.binning: got a number of too many digits, wants"),
+        ({"frames": nested(20_000)}, "frames: got [[[[[[[...]]]]]]], wants a mapping"),
     ],
 )
 def test_an_error_names_the_field_what_it_got_and_what_it_wants(content: Any, said: str) -> None:
@@ -86,6 +138,18 @@ def test_an_error_names_the_field_what_it_got_and_what_it_wants(content: Any, sa
     assert said in str(caught.value)
     assert str(caught.value).startswith("my.yml: ")
     assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_serve_as_fractions_and_numpy_numbers_as_numbers() -> None:
+    axis = {"method": "value", "value": 296}
+    plain = parse_recipe({"rotation_axis": axis, "frames": {"binning": 2, "rows": {"stop": 8}}})
+    assert isinstance(plain.rotation_axis, AxisValue)
+    assert isinstance(plain.rotation_axis.value, float)
+    for whole, fraction in ((np.int64, np.float32), (np.uint8, np.int32), (float, int)):
+        frames = {"binning": whole(2), "rows": {"stop": whole(8)}}
+        same = parse_recipe({"rotation_axis": {**axis, "value": fraction(296)}, "frames": frames})
+        assert same.hash == plain.hash
+        assert type(same.frames.binning) is int
 
 
 def test_every_problem_is_named_at_once() -> None:
@@ -173,6 +237,66 @@ def test_files(tmp_path: Path) -> None:
         read_recipe(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "frames: {binning: 2}\noutput: {}\nframes: {binning: 1}\n",
+            "frames: the key is given twice, in lines 1 and 3",
+        ),
+        ("frames:\n  binning: 2\n  'binning': 1\n", "binning: the key is given twice, in lines 2 and 3"),
+        ('{"frames": {"binning": 2, "binning": 2}}', "binning: the key is given twice"),
+        ("[" * 5000, "nests more than 50 deep"),
+        ('{"frames":' * 5000, "nests more than 50 deep"),
+        ("- " * 5000, "nests more than 50 deep"),
+        ("name: 2024-13-45", "holds a value that cannot be read: month must be in 1..12"),
+        ("name: " + "1" * 5000, "holds a value that cannot be read: Exceeds the limit"),
+        ("frames: !!bool maybe", "holds a value that cannot be read"),
+        ("frames: !!int ''", "holds a value that cannot be read"),
+        ("frames: !!timestamp today", "holds a value that cannot be read"),
+        (
+            "frames: !!python/object:os.system {}",
+            "is no valid YAML or JSON: could not determine a constructor",
+        ),
+        ("frames: {}\n---\nframes: {}", "is no valid YAML or JSON: expected a single document"),
+        ("frames: {binning: 1", "is no valid YAML or JSON"),
+    ],
+)
+def test_a_text_that_cannot_be_taken_as_it_stands_is_refused_in_one_line(text: str, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_text(text, name="my.yml")
+    assert str(caught.value).startswith(f"my.yml: {said}")
+    assert "\n" not in str(caught.value)
+
+
+def test_aliases_of_aliases_are_not_written_out() -> None:
+    # Few levels, so that a failure takes a moment and not the memory of the machine.
+    levels = ["&a0 [x, x, x, x, x, x, x, x, x, x]"]
+    levels += [f"&a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 5)]
+    with pytest.raises(RecipeError, match=r"frames: got \[\['x', 'x', 'x', 'x', 'x', 'x', \.\.\.\], "):
+        parse_text(f"frames: [{', '.join(levels)}]")
+
+
+def test_keys_may_be_shared_and_overridden_by_a_merge() -> None:
+    text = "frames:\n  rows: &part {start: 2, stop: 9}\n  columns:\n    <<: *part\n    stop: 12\n"
+    frames = parse_text(text).frames
+    assert (frames.columns.start, frames.columns.stop) == (2, 12)
+    assert (frames.rows.start, frames.rows.stop) == (2, 9)
+
+
+@pytest.mark.parametrize("written", ["1e-2", "1E-2", "0.01", "1.0e-02", "10e-3", ".1e-1", "+1e-2"])
+def test_a_number_may_be_written_as_yaml_or_json_writes_it(written: str) -> None:
+    recipe = parse_text(f"minus_log: {{method: standard, minimum_transmission: {written}}}")
+    assert recipe.minus_log == StandardMinusLog(minimum_transmission=0.01)
+
+
+@pytest.mark.parametrize("name", ["1e5", "12e5", ".5E3", "1.0", "7", "yes", "null", "2024-01-02", "", "a: b"])
+def test_a_name_stays_a_text_whatever_it_looks_like(name: str) -> None:
+    recipe = parse_recipe({"name": name})
+    assert parse_text(recipe.to_yaml()) == recipe
+    assert parse_text(recipe.to_json()) == recipe
+
+
 @given(
     value=st.floats(-1e4, 1e4),
     start=st.integers(0, 100),
@@ -187,5 +311,8 @@ def test_any_recipe_survives_yaml_to_the_bit(value: float, start: int, length: i
             "reconstruction": {"method": "fourier", "filter": "hann", "filter_cutoff": cutoff},
         }
     )
+    assert parse_text(recipe.to_yaml()) == recipe
+    assert parse_text(recipe.to_json()) == recipe
+    # Others read it with what they have.
     assert parse_recipe(yaml.safe_load(recipe.to_yaml())) == recipe
     assert parse_recipe(json.loads(recipe.to_json())).hash == recipe.hash

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import tifffile
-import yaml
 from numpy.typing import NDArray
 
 from tomoservice.export.base import VolumeForm
+from tomoservice.recipe.text import write_yaml
 
 
 class TiffWriter:
@@ -41,8 +41,7 @@ class TiffWriter:
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """Store the record of how the volume was made."""
-        recipe = yaml.safe_dump(dict(record["recipe"]), sort_keys=False, allow_unicode=True)
-        (self._folder / "recipe.yml").write_text(recipe, "utf-8")
+        (self._folder / "recipe.yml").write_text(write_yaml(dict(record["recipe"])), "utf-8")
         (self._folder / "record.json").write_text(json.dumps(record, indent=2), "utf-8")
 
     def close(self) -> None:

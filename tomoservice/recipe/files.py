@@ -5,10 +5,9 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-
 from tomoservice.errors import RecipeError
 from tomoservice.recipe.model import Recipe, parse_recipe
+from tomoservice.recipe.text import read_yaml
 
 MAX_BYTES = 1_000_000
 """No recipe is longer than this; a larger file is something else."""
@@ -80,10 +79,7 @@ def parse_text(text: str, *, name: str = "recipe") -> Recipe:
     Raises
     ------
     RecipeError
-        If the text is no YAML or not a valid recipe.
+        If the text is no YAML, gives a key twice or is not a valid recipe.
     """
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"is no valid YAML or JSON: {error}", name=name) from error
+    content = read_yaml(text, name=name)
     return parse_recipe({} if content is None else content, name=name)

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
-import yaml
 from pydantic import Field, ValidationError
 
 from tomoservice.errors import RecipeError
@@ -18,6 +17,7 @@ from tomoservice.recipe.stages import (
     FlatField,
     FourierFbp,
     Frames,
+    Integer,
     MinusLog,
     NoOutliers,
     NoPhase,
@@ -29,6 +29,7 @@ from tomoservice.recipe.stages import (
     StandardFlatField,
     StandardMinusLog,
 )
+from tomoservice.recipe.text import write_yaml
 
 NOT_HASHED = frozenset({"name", "description"})
 """Fields that say nothing about the result."""
@@ -37,7 +38,9 @@ NOT_HASHED = frozenset({"name", "description"})
 class Recipe(StageModel):
     """What is done to a scan to make a volume, stage by stage in physical order."""
 
-    schema_version: int = Field(SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION, title="Schema version")
+    schema_version: Integer = Field(
+        SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION, title="Schema version"
+    )
     """Version of the form of this recipe; older ones are migrated when they are read."""
     name: str | None = Field(None, max_length=200, title="Name")
     """What people call it."""
@@ -69,7 +72,7 @@ class Recipe(StageModel):
 
     def to_yaml(self) -> str:
         """Return the recipe as YAML, stages in physical order."""
-        return yaml.safe_dump(self.dump(), sort_keys=False, allow_unicode=True)
+        return write_yaml(self.dump())
 
     def to_json(self) -> str:
         """Return the recipe as indented JSON."""

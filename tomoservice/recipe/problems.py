@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+
+LONGEST_SHOWN = 60
 
 
 def describe_problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
@@ -48,8 +51,15 @@ def _line(details: Any, model: type[BaseModel]) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    # A plain repr fails on what nests too deeply or has too many digits, and takes for ever on aliases of
+    # aliases.
+    short = reprlib.Repr()
+    short.maxstring = short.maxlong = short.maxother = LONGEST_SHOWN
+    try:
+        text = short.repr(value)
+    except ValueError:
+        return "a number of too many digits"
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
 def _suggestion(key: str, owner: type[BaseModel] | None) -> str:

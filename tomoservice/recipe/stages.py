@@ -6,15 +6,32 @@ page are generated.
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 
 class StageModel(BaseModel):
     """Base of all stages: frozen, and no unknown key passes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def _number(value: object) -> object:
+    # Pydantic would take True for 1 and "3" for 3. Whole floats and NumPy's numbers are numbers.
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise PydanticCustomError("number_type", "Input should be a number")
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_number)]
+"""A whole number; neither a truth value nor a text."""
+Number = Annotated[float, BeforeValidator(_number)]
+"""A number; neither a truth value nor a text."""
+# The limit stands inside, where the schema of an optional number has it.
+End = Annotated[int, Field(ge=1), BeforeValidator(_number)]
 
 
 def _unit(unit: str) -> dict[str, Any]:
@@ -27,9 +44,9 @@ def _unit(unit: str) -> dict[str, Any]:
 class Range(StageModel):
     """A half-open range of indices, start included, stop not."""
 
-    start: int = Field(0, ge=0, title="Start", json_schema_extra=_unit("pixel"))
+    start: Integer = Field(0, ge=0, title="Start", json_schema_extra=_unit("pixel"))
     """First index that is kept."""
-    stop: int | None = Field(None, ge=1, title="Stop", json_schema_extra=_unit("pixel"))
+    stop: End | None = Field(None, title="Stop", json_schema_extra=_unit("pixel"))
     """First index that is no longer kept; null means up to the end."""
 
     @model_validator(mode="after")
@@ -42,11 +59,11 @@ class Range(StageModel):
 class AngleRange(Range):
     """A half-open range of projections, in the order of acquisition."""
 
-    start: int = Field(0, ge=0, title="Start", json_schema_extra=_unit("projection"))
+    start: Integer = Field(0, ge=0, title="Start", json_schema_extra=_unit("projection"))
     """First projection that is kept."""
-    stop: int | None = Field(None, ge=1, title="Stop", json_schema_extra=_unit("projection"))
+    stop: End | None = Field(None, title="Stop", json_schema_extra=_unit("projection"))
     """First projection that is no longer kept; null means up to the end."""
-    step: int = Field(1, ge=1, title="Step", json_schema_extra=_unit("projection"))
+    step: Integer = Field(1, ge=1, title="Step", json_schema_extra=_unit("projection"))
     """Keep every n-th projection."""
 
 
@@ -59,7 +76,7 @@ class Frames(StageModel):
     """Detector columns. The rotation axis keeps its column of the full frame."""
     angles: AngleRange = Field(default_factory=AngleRange, title="Projections")
     """Projections, in the order of acquisition."""
-    binning: int = Field(1, ge=1, le=32, title="Binning", json_schema_extra=_unit("pixel"))
+    binning: Integer = Field(1, ge=1, le=32, title="Binning", json_schema_extra=_unit("pixel"))
     """Average so many rows and columns into one pixel after flat-field correction. Rows and columns that
     do not fill a binned pixel are left out at the end."""
 
@@ -117,7 +134,7 @@ class StandardMinusLog(StageModel):
     """Turn transmission into line integrals of attenuation: -log(transmission)."""
 
     method: Literal["standard"] = "standard"
-    minimum_transmission: float = Field(1e-4, gt=0, lt=1, title="Minimum transmission")
+    minimum_transmission: Number = Field(1e-4, gt=0, lt=1, title="Minimum transmission")
     """Transmissions below this are raised to it, so that a pixel without counts stays finite."""
 
 
@@ -137,13 +154,15 @@ class AxisValue(StageModel):
     """The rotation axis is known."""
 
     method: Literal["value"] = "value"
-    value: float = Field(title="Rotation axis", json_schema_extra=_unit("pixel"))
+    value: Number = Field(title="Rotation axis", json_schema_extra=_unit("pixel"))
     """Detector column of the rotation axis in the unbinned, uncropped frame, counted from 0; an integer is
     a pixel's centre."""
 
 
 class _AxisSearch(StageModel):
-    search: tuple[float, float] | None = Field(None, title="Search window", json_schema_extra=_unit("pixel"))
+    search: tuple[Number, Number] | None = Field(
+        None, title="Search window", json_schema_extra=_unit("pixel")
+    )
     """Columns of the full frame between which to search; null searches the middle of the detector."""
 
     @model_validator(mode="after")
@@ -185,15 +204,15 @@ class _Filtered(StageModel):
     filter: FilterName = Field("ramp", title="Filter")
     """Window on the ramp filter. The ramp keeps all detail and all noise; the others trade detail for
     smoothness."""
-    filter_cutoff: float = Field(1.0, gt=0, le=1, title="Filter cut-off", json_schema_extra=_unit("Nyquist"))
+    filter_cutoff: Number = Field(1.0, gt=0, le=1, title="Filter cut-off", json_schema_extra=_unit("Nyquist"))
     """Frequency at which the window ends, as a fraction of the detector's highest (for butterworth, where
     it has fallen to one half)."""
-    filter_order: int = Field(2, ge=1, le=20, title="Filter order")
+    filter_order: Integer = Field(2, ge=1, le=20, title="Filter order")
     """Steepness of the Butterworth window; the others do not use it."""
     padding: Literal["zero", "edge"] = Field("zero", title="Padding")
     """What stands beside the detector when projections are filtered: nothing, right for a sample that fits
     into the field of view; or the outermost value, for a sample that is wider than it."""
-    circular_mask: bool = Field(True, title="Circular mask")
+    circular_mask: bool = Field(True, strict=True, title="Circular mask")
     """Set what lies outside the circle that every projection sees to 0."""
 
 
