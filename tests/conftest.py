@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import dask
@@ -13,23 +15,13 @@ import psutil
 import pytest
 
 # Background threads that belong to libraries and live as long as the process.
-LIBRARY_THREADS = (
-    "asyncio_",  # bluesky keeps its event loop in a thread per RunEngine
-    "bluesky-",
-    "cb_",
-    "dispatcher",
-    "epics",
-    "fsspecIO",
-    "zarr_io",
-    "zarr_",
-    "debug_monitor",
-    "get_put",
-    "metadata",
-    "monitor",
-    "util",
-    "signal_set",
-    "ThreadPoolExecutor-zarr",
-    "AnyIO worker thread",
+LIBRARY_THREADS = re.compile(
+    r"asyncio_\d+"  # executor of the loops that zarr and Tiled's test server keep
+    r"|AnyIO worker thread"
+    r"|bluesky-run-engine"
+    r"|metadata|monitor|get_put|util\d+|debug_monitor"  # ophyd's dispatcher
+    r"|fsspecIO"
+    r"|zarr_io|zarr_pool_\d+"
 )
 
 
@@ -65,8 +57,18 @@ def _own_threads() -> set[threading.Thread]:
     return {
         thread
         for thread in threading.enumerate()
-        if thread.is_alive() and not thread.name.startswith(LIBRARY_THREADS)
+        if thread.is_alive() and not LIBRARY_THREADS.fullmatch(thread.name)
     }
+
+
+def _new_children(before: set[psutil.Process]) -> set[psutil.Process]:
+    """Return the children that came since, but for those of an older one: a service that tests share."""
+    new = set()
+    for child in set(psutil.Process().children(recursive=True)) - before:
+        with suppress(psutil.NoSuchProcess):
+            if before.isdisjoint(child.parents()):
+                new.add(child)
+    return new
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +78,7 @@ def _nothing_left_running() -> Iterator[None]:
     deadline = time.monotonic() + 5
     left: set[object] = set()
     while time.monotonic() < deadline:
-        new_children = set(psutil.Process().children(recursive=True)) - children
-        left = (_own_threads() - threads) | new_children
+        left = (_own_threads() - threads) | _new_children(children)
         if not left:
             return
         time.sleep(0.05)

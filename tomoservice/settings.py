@@ -21,6 +21,7 @@ import psutil
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_serializer
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableVariableError
 
 from tomoservice.errors import SettingsError
 
@@ -41,13 +42,14 @@ class ServiceSettings(_Section):
     api_key: SecretStr | None = None
     """Key that may write, letters and digits. Without one, a key is made once and kept in the data folder."""
     anonymous_read: bool = True
-    """Whether people without a key may read metadata and data."""
+    """Whether people without a key may read metadata and data. If not, the data folder is closed to other
+    users of the machine as well."""
     raw_folders: tuple[Path, ...] = ()
-    """Folders outside the data folder from which raw and reconstructed files may be served."""
+    """Folders from which raw and reconstructed files may be served, besides `raw` in the data folder."""
 
     @field_serializer("api_key", when_used="json")
     def _reveal(self, value: SecretStr | None) -> str | None:
-        # The JSON form only ever goes to the conductor, which needs the key.
+        # The JSON form only ever goes to the standard input of a service that is a child of ours.
         return value.get_secret_value() if value else None
 
 
@@ -79,6 +81,8 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         env_ignore_empty=True,
+        # A traceback would show the API key.
+        hide_input_in_errors=True,
     )
 
     data: Path = Path("tomoservice-data")
@@ -153,6 +157,10 @@ def load_settings(file: Path | None = None, flags: Mapping[str, Any] | None = No
         return _FixedSettings(**merged)
     except ValidationError as error:
         raise SettingsError(_explain(error, file)) from error
+    except UnreadableVariableError as error:
+        raise SettingsError(
+            f"environment: {error}; a section wants JSON, or a variable per setting"
+        ) from error
 
 
 def settings_from_json(text: str) -> Settings:
@@ -205,7 +213,12 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         name = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             lines.append(f"unknown setting {name!r}")
-        else:
+        elif "api_key" in problem["loc"]:
+            lines.append(f"setting {name!r}: {problem['msg']}; a key of digits only needs quotes")
+        elif isinstance(problem["input"], str | int | float) and len(problem["loc"]) > 1:
             lines.append(f"setting {name!r}: {problem['msg']}, got {problem['input']!r}")
+        else:
+            # A whole section may hold the key.
+            lines.append(f"setting {name!r}: {problem['msg']}, got {type(problem['input']).__name__}")
     place = f" (file {file}, environment, or flags)" if file else " (environment or flags)"
     return "; ".join(lines) + place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,23 @@ def test_another_process_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch)
     settings = load_settings(flags={"service": {"api_key": "abc123"}, "volumes": "/v"})
     monkeypatch.setenv("TOMOSERVICE__SERVICE__PORT", "4444")
     assert settings_from_json(settings.model_dump_json()) == settings
+
+
+@pytest.mark.parametrize(
+    "service", ["{api_key: 12345678}", "{api_key: [12345678]}", "[12345678]", "'12345678'"]
+)
+def test_a_key_that_does_not_fit_does_not_show(tmp_path: Path, service: str) -> None:
+    file = tmp_path / "settings.yml"
+    file.write_text(f"service: {service}\n")
+    with pytest.raises(SettingsError, match="setting 'service") as caught:
+        load_settings(file)
+    assert "12345678" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_variable_that_is_no_section_is_named_and_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOMOSERVICE__SERVICE", '{"api_key": 12345678')
+    with pytest.raises(SettingsError, match="service"):
+        load_settings()
 
 
 def test_the_key_does_not_show(capsys: pytest.CaptureFixture[str]) -> None:

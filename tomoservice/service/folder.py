@@ -31,8 +31,15 @@ class ServiceInfo:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, private: bool = False) -> Iterator[None]:
     """Make sure that only one service works in a data folder; made if absent.
+
+    Parameters
+    ----------
+    folder : Path
+        The data folder.
+    private : bool
+        Whether the folder is closed to everybody but its owner; what is in it has the usual modes.
 
     Raises
     ------
@@ -41,6 +48,8 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if private:
+            folder.chmod(0o700)
         # Kept after the service ends: a lock file that is removed can be locked twice.
         lock = (folder / LOCK_FILE).open("a")
     except OSError as error:
@@ -63,26 +72,20 @@ def ensure_api_key(folder: Path, given: str | None) -> str:
     Raises
     ------
     SettingsError
-        The key is not made of letters and digits, or its file cannot be read.
+        The key is not made of letters and digits, or its file cannot be read or written.
     """
     if given is not None:
         return _checked(given, "service.api_key")
     path = folder / API_KEY_FILE
-    try:
-        # Created with its final mode: nobody else can read it, not even for a moment.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _checked(_read_key(path), str(path))
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        key = secrets.token_hex(32)
-        file.write(key + "\n")
-    return key
+    stored = stored_api_key(folder)
+    return _make_key(path) if stored is None else _checked(stored, str(path))
 
 
 def stored_api_key(folder: Path) -> str | None:
     """Return the API key that a service made in its data folder, or None."""
     path = folder / API_KEY_FILE
-    return _read_key(path) if path.exists() else None
+    # An empty file holds no key that anybody could be using: it is what a full disk leaves.
+    return (_read_key(path) or None) if path.exists() else None
 
 
 def write_info(folder: Path, info: ServiceInfo) -> None:
@@ -103,6 +106,24 @@ def read_info(folder: Path) -> ServiceInfo | None:
 def remove_info(folder: Path) -> None:
     """Take back what `write_info` said."""
     (folder / SERVICE_FILE).unlink(missing_ok=True)
+
+
+def _make_key(path: Path) -> str:
+    key = secrets.token_hex(32)
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.unlink(missing_ok=True)
+        # Created with its final mode: nobody else can read it, not even for a moment.
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(key + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # A crash leaves the draft or the whole key, never half of one.
+        draft.replace(path)
+    except OSError as error:
+        raise SettingsError(f"the API key cannot be written to {path}: {error}") from error
+    return key
 
 
 def _read_key(path: Path) -> str:

@@ -21,6 +21,8 @@ __all__ = ["RunningService", "running_service", "serve"]
 
 logger = logging.getLogger(__name__)
 
+BACKLOG = 2048
+"""Connections that may wait; those that come while the server is still being imported do."""
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
@@ -40,7 +42,12 @@ def serve(settings: Settings, on_ready: Callable[[ServiceInfo], None] | None = N
         Another service works in the data folder, or the address cannot be listened on.
     """
     folder = settings.data_folder
-    with locked(folder), _listen(settings.service.host, settings.service.port) as listener:
+    # Without the key nobody may read anything, so neither may other users of this machine.
+    private = not settings.service.anonymous_read
+    with (
+        locked(folder, private=private),
+        _listen(settings.service.host, settings.service.port) as listener,
+    ):
         given = settings.service.api_key
         api_key = ensure_api_key(folder, given.get_secret_value() if given else None)
         for place in (folder / "storage", settings.volumes_folder):
@@ -102,6 +109,8 @@ def _listen(host: str, port: int) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            # Binding alone does not reserve the port: two sockets may do so, and the second to listen fails.
+            listener.listen(BACKLOG)
         except OSError:
             listener.close()
             raise

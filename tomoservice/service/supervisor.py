@@ -60,11 +60,16 @@ class ConductorSupervisor:
     def _keep_alive(self) -> None:
         pause = FIRST_PAUSE_S
         while not self._stopping.is_set():
-            status, lived = self._run_once()
+            try:
+                status, lived = self._run_once()
+                what = f"ended with status {status}"
+            except OSError as error:
+                # No memory or no process left, for example: that may pass.
+                what, lived = f"cannot be started ({error})", False
             if self._stopping.is_set():
                 return
             pause = FIRST_PAUSE_S if lived else min(2 * pause, LONGEST_PAUSE_S)
-            logger.error("the conductor ended with status %s; starting it again in %g s", status, pause)
+            logger.error("the conductor %s; starting it again in %g s", what, pause)
             self._stopping.wait(pause)
 
     def _run_once(self) -> tuple[int, bool]:
