@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from callbacks.publisher import RunPublisher
 from callbacks.rule import TriggerRule
 from callbacks.trigger import ReconstructionTrigger
 
-__all__ = ["ReconstructionTrigger", "TriggerRule"]
+__all__ = ["ReconstructionTrigger", "RunPublisher", "TriggerRule"]

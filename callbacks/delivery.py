@@ -6,10 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from callbacks.spool import ReconstructionRequest, Spool
+from tomoservice.catalog.names import RAW
 from tomoservice.errors import CatalogError, RecipeError, ServiceUnavailableError
+from tomoservice.recipe import Recipe, parse_recipe, read_recipe, shipped_recipe
 
 if TYPE_CHECKING:
     from tomoservice.errors import TomoserviceError
@@ -33,24 +37,24 @@ class Delivery:
         Address of the service.
     api_key : str, optional
         Key that may write.
-    raw_path : str
-        Where the raw runs are.
     """
 
-    def __init__(self, spool: Spool, uri: str, api_key: str | None, raw_path: str) -> None:
+    def __init__(self, spool: Spool, uri: str, api_key: str | None) -> None:
         self._spool = spool
         self._uri = uri
         self._api_key = api_key
-        self._raw_path = raw_path
         self._root: Any = None
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._said: set[str] = set()
+        self._troubled: set[str] = set()
         self._thread = threading.Thread(target=self._deliver, name="tomoservice-delivery", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
         """Say that there is something new in the spool."""
+        if self._closing.is_set():
+            self._say_what_is_left()
         self._wake.set()
 
     def close(self, timeout_s: float) -> None:
@@ -68,49 +72,82 @@ class Delivery:
             # Looked at before the round: what was spooled before `close` gets one.
             last = self._closing.is_set()
             self._wake.clear()
-            try:
-                left = self._round()
-            except Exception:
-                logger.warning("delivery of reconstruction requests failed; trying again", exc_info=True)
-                self._disconnect()
-                left = 1
+            finished = self._guarded("the spool", self._round)
             if last:
-                self._say_what_is_left(left)
+                if not finished:
+                    self._say_what_is_left()
                 self._disconnect()
                 return
-            pause = min(2 * pause, LONGEST_PAUSE_S) if left else FIRST_PAUSE_S
-            if self._wake.wait(pause if left else None):
+            pause = FIRST_PAUSE_S if finished else min(2 * pause, LONGEST_PAUSE_S)
+            if self._wake.wait(None if finished else pause):
                 pause = FIRST_PAUSE_S
 
-    def _round(self) -> int:
-        """Try to deliver every request once; return how many are left."""
-        left = 0
-        for request in self._spool.pending():
-            try:
-                delivered = self._deliver_one(request)
-            except ServiceUnavailableError as error:
-                self._disconnect()
-                self._say_once("down", "%s; requests wait in %s", error, self._spool.folder)
-                return left + 1
-            if delivered:
-                self._spool.done(request)
-            else:
-                left += 1
-        return left
+    def _guarded(self, topic: str, action: Callable[[], bool]) -> bool:
+        """Do something of which the thread must not die; tell whether it is finished."""
+        try:
+            return action()
+        except Exception as error:
+            self._disconnect()
+            logger.log(
+                self._level(f"{topic}: {type(error).__name__}"),
+                "%s: the delivery of reconstruction requests failed; trying again",
+                topic,
+                exc_info=True,
+            )
+            return False
 
-    def _deliver_one(self, request: ReconstructionRequest) -> bool:
+    def _round(self) -> bool:
+        """Try to deliver every request once; tell whether none is left."""
+        known = [
+            self._guarded(f"run {request.run_uid}", partial(self._read_recipe, request))
+            for request in self._spool.pending()
+            if isinstance(request.recipe, str)
+        ]
+        requests = [request for request in self._spool.pending() if not isinstance(request.recipe, str)]
+        if not requests:
+            return all(known)
+        if not self._answers():
+            return False
+        # One that gave trouble does not keep the others waiting.
+        requests.sort(key=lambda request: request.reconstruction_id in self._troubled)
+        delivered = [
+            self._guarded(f"run {request.run_uid}", partial(self._deliver_one, request))
+            for request in requests
+        ]
+        return all((*known, *delivered))
+
+    def _read_recipe(self, request: ReconstructionRequest) -> bool:
+        """Put the recipe that a request names into it, before anybody changes the file."""
+        try:
+            recipe = _look_up(str(request.recipe))
+        except RecipeError as error:
+            self._refuse(request, error)
+        else:
+            self._spool.put(request.model_copy(update={"recipe": recipe.dump()}))
+        return True
+
+    def _answers(self) -> bool:
         # Tiled's client takes a moment to import, which the RunEngine's process need not wait for.
-        from tomoservice.catalog.nodes import find_run, request_reconstruction
-        from tomoservice.catalog.transport import NotAllowedError, NotFoundError, connect, probe
-        from tomoservice.recipe import parse_recipe
+        from tomoservice.catalog.transport import probe
 
         try:
             # Told at once that nobody is there, where Tiled's client would try for 45 s.
             probe(self._uri)
+        except ServiceUnavailableError as error:
+            self._disconnect()
+            self._say_once("down", "%s; requests wait in %s", error, self._spool.folder)
+            return False
+        self._said.discard("down")
+        return True
+
+    def _deliver_one(self, request: ReconstructionRequest) -> bool:
+        from tomoservice.catalog.nodes import find_run, request_reconstruction
+        from tomoservice.catalog.transport import NotAllowedError, NotFoundError, connect
+
+        try:
             if self._root is None:
                 self._root = connect(self._uri, self._api_key)
-            self._said.discard("down")
-            run = find_run(self._root, request.run_uid, self._raw_path)
+            run = find_run(self._root, request.run_uid)
             if "stop" not in run.metadata:
                 self._say_if_overdue(request)
                 return False
@@ -129,9 +166,17 @@ class Delivery:
             self._disconnect()
             self._say_once("key", "%s; requests wait in %s", error, self._spool.folder)
             return False
+        except ServiceUnavailableError as error:
+            self._disconnect()
+            self._troubled.add(request.reconstruction_id)
+            self._say_once(
+                f"{request.reconstruction_id} unanswered", "%s; it waits in %s", error, self._spool.folder
+            )
+            return False
         except (CatalogError, RecipeError) as error:
             self._refuse(request, error)
             return True
+        self._spool.done(request)
         if created:
             logger.info("run %s: queued as %s", request.run_uid, "/".join(node.path_parts))
         return True
@@ -152,17 +197,29 @@ class Delivery:
                 "run %s is not complete in %s/%s; its reconstruction waits until it is",
                 request.run_uid,
                 self._uri,
-                self._raw_path,
+                RAW,
             )
 
-    def _say_what_is_left(self, left: int) -> None:
-        if left:
-            logger.warning(
-                "reconstruction requests stay in %s until a trigger with this spool delivers them",
-                self._spool.folder,
-            )
+    def _say_what_is_left(self) -> None:
+        logger.warning(
+            "reconstruction requests stay in %s until a trigger with this spool delivers them",
+            self._spool.folder,
+        )
 
     def _say_once(self, topic: str, message: str, *arguments: object) -> None:
-        say: Callable[..., None] = logger.debug if topic in self._said else logger.warning
+        logger.log(self._level(topic), message, *arguments)
+
+    def _level(self, topic: str) -> int:
+        level = logging.DEBUG if topic in self._said else logging.WARNING
         self._said.add(topic)
-        say(message, *arguments)
+        return level
+
+
+def _look_up(reference: str) -> Recipe:
+    path = Path(reference)
+    if not path.is_absolute():
+        return shipped_recipe(reference)
+    # Opening a named pipe would wait for whoever writes into it.
+    if path.exists() and not path.is_file():
+        raise RecipeError("is no file", name=reference)
+    return read_recipe(path)

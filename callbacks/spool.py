@@ -3,7 +3,7 @@
 ::
 
     {folder}/{reconstruction_id}.json           to be delivered
-    {folder}/refused/{reconstruction_id}.json   the service said no; the reason stands inside
+    {folder}/refused/{reconstruction_id}.json   will never be accepted; the reason stands inside
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 logger = logging.getLogger(__name__)
 
 REFUSED = "refused"
+KEY = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+"""What may be a key in Tiled: ``..`` and the like would name another node, and another file."""
 
 
 class ReconstructionRequest(BaseModel):
@@ -30,12 +32,12 @@ class ReconstructionRequest(BaseModel):
 
     version: int = 1
     """Version of this form."""
-    reconstruction_id: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    reconstruction_id: str = Field(pattern=KEY)
     """Key of the node; the same run and recipe give the same key."""
-    run_uid: str = Field(pattern=r"^[A-Za-z0-9._-]+$")
+    run_uid: str = Field(pattern=KEY)
     """Run to reconstruct."""
-    recipe: dict[str, Any]
-    """Recipe as plain JSON types."""
+    recipe: dict[str, Any] | str
+    """Recipe as plain JSON types, or the name or file of a recipe that has not been read yet."""
     requested_by: str = ""
     """Who asks."""
     requested_at: float = Field(default_factory=time.time)
@@ -54,6 +56,7 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self._folder = folder.expanduser().resolve()
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._unreadable: set[Path] = set()
 
     @property
     def folder(self) -> Path:
@@ -69,18 +72,27 @@ class Spool:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+        self._keep_names()
 
     def pending(self) -> list[ReconstructionRequest]:
-        """Return the requests that wait, oldest first. Files that are no request are put aside."""
+        """Return the requests that wait, oldest first.
+
+        Files that are no request are put aside; what cannot be read is left out, with a warning.
+        """
         requests = []
         for path in self._folder.glob("*.json"):
             try:
-                requests.append(ReconstructionRequest.model_validate_json(path.read_text(encoding="utf-8")))
+                request = self._read(path)
             except FileNotFoundError:
+                # Delivered by another process in the meantime.
                 continue
-            except (ValidationError, UnicodeDecodeError) as error:
-                logger.warning("%s is no request for a reconstruction and is put aside: %s", path, error)
-                self._put_aside(path)
+            except OSError as error:
+                if path not in self._unreadable:
+                    self._unreadable.add(path)
+                    logger.warning("%s cannot be read and is left where it is: %s", path, error)
+                continue
+            if request is not None:
+                requests.append(request)
         return sorted(requests, key=lambda request: request.requested_at)
 
     def done(self, request: ReconstructionRequest) -> None:
@@ -95,6 +107,22 @@ class Spool:
         place.write_text(json.dumps(content, indent=2), encoding="utf-8")
         self.done(request)
         return place
+
+    def _read(self, path: Path) -> ReconstructionRequest | None:
+        try:
+            return ReconstructionRequest.model_validate_json(path.read_text(encoding="utf-8"))
+        except (ValidationError, UnicodeDecodeError) as error:
+            logger.warning("%s is no request for a reconstruction and is put aside: %s", path, error)
+            self._put_aside(path)
+            return None
+
+    def _keep_names(self) -> None:
+        # A file outlives a power cut only if its name in the folder does.
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _put_aside(self, path: Path) -> None:
         place = self._folder / REFUSED / path.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from callbacks.delivery import Delivery
 from callbacks.rule import TriggerRule
 from callbacks.spool import ReconstructionRequest, Spool
-from tomoservice.catalog.names import RAW, triggered_reconstruction_id
+from tomoservice.catalog.names import triggered_reconstruction_id
 from tomoservice.errors import RecipeError
 from tomoservice.recipe import Recipe, load_recipe, parse_recipe
 
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 MOST_OPEN_RUNS = 1000
 """Starts kept while their stops are awaited; more than that are runs that will never stop."""
+
+
+RECIPE_SUFFIXES = {".yml", ".yaml", ".json"}
 
 
 class ReconstructionTrigger:
@@ -42,13 +46,12 @@ class ReconstructionTrigger:
         Key that may write; by default ``TILED_API_KEY`` from the environment.
     recipe : Recipe, Path or str
         What to do with a run whose start document names no recipe of its own (``tomo.recipe``: the
-        name of a recipe, a file, or its content).
+        name of a recipe, a file, or its content). A name or file is looked up when the request is
+        delivered; one that is wrong is put aside below the spool, in ``refused``.
     spool : Path or str
         Folder for requests that have not been delivered.
     rule : TriggerRule, optional
         Which runs are reconstructed.
-    raw_path : str
-        Where TiledWriter puts the runs.
 
     Raises
     ------
@@ -64,13 +67,12 @@ class ReconstructionTrigger:
         *,
         spool: Path | str,
         rule: TriggerRule | None = None,
-        raw_path: str = RAW,
     ) -> None:
         self._recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
         self._rule = rule or TriggerRule()
         self._spool = Spool(Path(spool))
         self._open_runs: dict[str, Mapping[str, Any]] = {}
-        self._delivery = Delivery(self._spool, uri, api_key, raw_path)
+        self._delivery = Delivery(self._spool, uri, api_key)
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Look at a document."""
@@ -117,11 +119,12 @@ class ReconstructionTrigger:
         recipe = self._choose(start, uid)
         if recipe is None:
             return
+        key = recipe.hash if isinstance(recipe, Recipe) else recipe
         try:
             request = ReconstructionRequest(
-                reconstruction_id=triggered_reconstruction_id(uid, recipe.hash),
+                reconstruction_id=triggered_reconstruction_id(uid, key),
                 run_uid=uid,
-                recipe=recipe.dump(),
+                recipe=recipe.dump() if isinstance(recipe, Recipe) else recipe,
                 requested_by=f"trigger ({start.get('plan_name', 'unknown plan')})",
             )
         except ValidationError as error:
@@ -130,14 +133,25 @@ class ReconstructionTrigger:
         self._spool.put(request)
         self._delivery.wake()
 
-    def _choose(self, start: Mapping[str, Any], uid: str) -> Recipe | None:
+    def _choose(self, start: Mapping[str, Any], uid: str) -> Recipe | str | None:
         tomo = start.get("tomo")
         own = tomo.get("recipe") if isinstance(tomo, Mapping) else None
         if own is None:
             return self._recipe
+        if not isinstance(own, Mapping):
+            return _reference(str(own))
         try:
-            return parse_recipe(own) if isinstance(own, Mapping) else load_recipe(str(own))
+            return parse_recipe(own)
         except RecipeError as error:
             # Another recipe than the one asked for would be worse than none.
             logger.warning("run %s is not reconstructed, its plan names a wrong recipe: %s", uid, error)
             return None
+
+
+def _reference(text: str) -> str:
+    """Return the name or file of a recipe so that another process, in another folder, finds the same.
+
+    The file itself is not looked at: it may be on storage that does not answer.
+    """
+    is_file = os.sep in text or Path(text).suffix.lower() in RECIPE_SUFFIXES
+    return str(Path(text).absolute()) if is_file else text

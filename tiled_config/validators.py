@@ -15,12 +15,16 @@ from fastapi import HTTPException
 from pydantic import ValidationError
 from tiled.structures.core import Spec, StructureFamily
 
-from tomoservice.catalog.record import ReconstructionMetadata
+from tomoservice.catalog.record import ReconstructionMetadata, first_problem
 from tomoservice.catalog.states import INITIAL_STATES, State, is_legal
 from tomoservice.errors import RecipeError
 from tomoservice.recipe import parse_recipe
 
 KNOWN_VERSIONS = (None, "1")
+RECIPE_MAY_CHANGE = (State.VIRTUAL, State.QUEUED, State.FAILED, State.CANCELLED)
+"""Nobody computes by the recipe, and no volume claims to come from it."""
+RECORDED = ("resolved_recipe", "resolved_recipe_hash", "geometry", "notes", "provenance", "raw_uid")
+"""What is said of a volume that is done, beside its recipe."""
 CONFLICT = 409
 UNPROCESSABLE = 422
 
@@ -61,8 +65,7 @@ async def validate_reconstruction(
     try:
         record = ReconstructionMetadata.model_validate(completed)
     except ValidationError as error:
-        problem = error.errors()[0]
-        _refuse(".".join(map(str, problem["loc"])), f"{problem['msg']}, got {problem['input']!r}")
+        _refuse(*first_problem(error))
     _check_recipe(completed)
     if entry is None:
         if record.status.state not in INITIAL_STATES:
@@ -96,11 +99,11 @@ def _check_recipe(metadata: dict[str, Any]) -> None:
 def _check_change(before: Mapping[str, Any], after: ReconstructionMetadata) -> None:
     """Refuse a state that may not follow, and a writer that has been overtaken."""
     try:
-        old = ReconstructionMetadata.model_validate(before).status
+        earlier = ReconstructionMetadata.model_validate(before)
     except ValidationError:
         # Written before it had its spec: whatever it was, it is valid now.
         return
-    new = after.status
+    old, new = earlier.status, after.status
     if new.attempt < old.attempt:
         _refuse(
             "status.attempt",
@@ -112,6 +115,17 @@ def _check_change(before: Mapping[str, Any], after: ReconstructionMetadata) -> N
         _refuse("status.state", f"{new.state.value} cannot follow {old.state.value}", CONFLICT)
     if not takeover and new.state is old.state and new.attempt != old.attempt:
         _refuse("status.attempt", f"{new.attempt} does not belong to state {old.state.value}", CONFLICT)
+    then, now = earlier.model_dump(), after.model_dump()
+    for name in _fixed(old.state):
+        if now.get(name) != then.get(name):
+            _refuse(name, f"cannot be changed while it is {old.state.value}; ask for another", CONFLICT)
+
+
+def _fixed(state: State) -> tuple[str, ...]:
+    """Return which metadata must stay as they are in a state."""
+    if state is State.DONE:
+        return ("recipe", *RECORDED)
+    return () if state in RECIPE_MAY_CHANGE else ("recipe",)
 
 
 def _refuse(field: str, reason: str, status_code: int = UNPROCESSABLE) -> NoReturn:

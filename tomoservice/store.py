@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -184,6 +185,7 @@ class SlabStore:
         before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
         if before == identity:
             return True
+        self._refuse_if_overtaken()
         discarded = self.present()
         self.discard(discarded)
         _write_durably(path, json.dumps(identity))
@@ -270,9 +272,13 @@ class SlabStore:
         return bad
 
     def discard(self, indices: Iterable[int]) -> None:
-        """Forget slabs, so that they count as missing."""
+        """Remove slabs, so that they count as missing and read as NaN."""
         for index in indices:
             self._marker_path(index).unlink(missing_ok=True)
+            # After the marker: whoever dies in between leaves pixels without a marker, which count as none.
+            chunks = self.path / "c" / str(index)
+            if chunks.exists():
+                shutil.rmtree(chunks)
 
     def _marker_path(self, index: int) -> Path:
         return self._folder / MARKERS / f"{index:06d}.json"
@@ -294,6 +300,12 @@ class SlabStore:
             raise ClaimLostError(
                 f"{self._folder} is being written by attempt {highest}; this is attempt {self._attempt}"
             )
+
+
+def attempts_with_slabs(folder: Path) -> set[int]:
+    """Return the attempts that left slabs in a folder, which need not hold a store."""
+    paths = (folder / MARKERS).glob("*.json")
+    return {int(json.loads(path.read_text(encoding="ascii"))["attempt"]) for path in paths}
 
 
 def remove(folder: Path) -> None:
@@ -339,8 +351,7 @@ def _make_array(folder: Path, shape: tuple[int, int, int], chunks: tuple[int, in
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # A torn zarr.json of a writer that died here would stay for ever, so it is made elsewhere.
-        draft = folder / f".{VOLUME}.{os.getpid()}"
-        shutil.rmtree(draft, ignore_errors=True)
+        draft = folder / f".{VOLUME}.{uuid.uuid4().hex}"
         create_array(draft, shape, chunks)
         _sync_tree(draft)
         try:
@@ -370,7 +381,8 @@ def _highest_attempt(folder: Path) -> int:
 
 
 def _write_durably(path: Path, text: str) -> None:
-    draft = path.with_suffix(f".{os.getpid()}.part")
+    # The storage may be shared by machines, on which other processes have the same number.
+    draft = path.with_suffix(f".{uuid.uuid4().hex}.part")
     with draft.open("w", encoding="ascii") as file:
         file.write(text)
         file.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import select
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from profiles.config import BeamlineConfig, load_config
 from profiles.sim.options import LOOPBACK, READY, SimulationOptions
@@ -118,6 +120,25 @@ def simulated_beamline(options: SimulationOptions, *, timeout_s: float = 30.0) -
         yield RunningIOC(options, process.pid)
     finally:
         _stop(process)
+
+
+def start_simulated_beamline(**options: Any) -> RunningIOC:
+    """Run the simulated beamline until this process ends; for sessions typed by hand.
+
+    Parameters
+    ----------
+    **options
+        Fields of `SimulationOptions`.
+
+    Raises
+    ------
+    BeamlineError
+        It does not start, or ophyd has been used before.
+    """
+    stack = ExitStack()
+    running = stack.enter_context(simulated_beamline(SimulationOptions(**options)))
+    atexit.register(stack.close)
+    return running
 
 
 def _free_port(open_sockets: ExitStack) -> str:

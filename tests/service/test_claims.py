@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from tests.service.conftest import connected
+from tomoservice.catalog import claims
 from tomoservice.catalog.claims import Claim, Worker, crashes_before, latest_lease, try_claim
-from tomoservice.catalog.names import claim_key
-from tomoservice.catalog.nodes import create_container, ensure_container, reconstruction_spec
+from tomoservice.catalog.names import CONTROL_CANCEL, attempt_of, claim_key, is_key
+from tomoservice.catalog.nodes import create_container, ensure_container, reconstruction_spec, request_cancel
 from tomoservice.catalog.states import State
 from tomoservice.catalog.transport import ConflictError, translated
-from tomoservice.catalog.writer import ReconstructionWriter
+from tomoservice.catalog.writer import Progress, ReconstructionWriter
 from tomoservice.client import Tomo
 from tomoservice.errors import ClaimLostError, IllegalTransitionError
 from tomoservice.service.running import RunningService
@@ -138,3 +139,91 @@ def test_crashes_are_counted_back_to_the_last_orderly_end(node: Any) -> None:
     assert crashes_before(node, 5) == 2
     assert crashes_before(node, 3) == 0
     assert crashes_before(node, 2) == 1
+    assert crashes_before(node, 5, fruitful={4}) == 0
+    assert crashes_before(node, 5, fruitful={3}) == 1
+
+
+def test_a_worker_whose_answer_was_lost_has_its_claim(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice(*arguments: Any, **options: Any) -> Any:
+        """Create, and try again as a client does that never heard of its success."""
+        create_container(*arguments, **options)
+        return create_container(*arguments, **options)
+
+    monkeypatch.setattr(claims, "create_container", twice)
+    worker = Worker()
+    claim = try_claim(node, worker, LEASE_S)
+    assert claim is not None
+    assert claim.attempt == 1
+    assert try_claim(node, Worker(), LEASE_S) is None
+    again = try_claim(node, worker, LEASE_S)
+    assert again is not None
+    assert again.attempt == 1
+    assert list(node) == ["claim-1"]
+
+
+def foreign_claim(node: Any, key: str, **changes: Any) -> None:
+    lease = {"attempt": 1, "host": "h", "pid": 1, "identity": "x", "expires": 0.0, "lease_s": 30.0}
+    node.create_container(key, metadata={**lease, **changes})
+
+
+def test_the_key_says_which_attempt_it_is(node: Any) -> None:
+    foreign_claim(node, "claim-5", attempt=1)
+    latest = latest_lease(node)
+    assert latest is not None
+    assert latest.attempt == 5
+    assert claimed(node).attempt == 6
+
+
+def test_a_lease_of_a_day_is_nonsense(node: Any) -> None:
+    foreign_claim(node, "claim-1", expires=time.time() + 86400)
+    assert claimed(node).attempt == 2
+
+
+def test_a_lease_of_a_clock_that_is_fast_is_respected(node: Any) -> None:
+    foreign_claim(node, "claim-1", expires=time.time() + 30 + 20)
+    assert try_claim(node, Worker(), LEASE_S) is None
+
+
+def test_an_overtaken_worker_writes_no_progress_and_leaves_requests_alone(queued: Any) -> None:
+    first = claimed(queued)
+    first.release()
+    second = claimed(queued)
+    ReconstructionWriter(second).progress(Progress("reconstructing", 1, 2))
+    request_cancel(queued)
+    writer = ReconstructionWriter(first)
+    with pytest.raises(ClaimLostError):
+        writer.progress(Progress("done", 2, 2))
+    with pytest.raises(ClaimLostError):
+        writer.forget_cancel()
+    assert queued["progress"].metadata["percent"] == 50
+    assert CONTROL_CANCEL in list(queued)
+
+
+def test_a_state_that_was_stored_may_be_stored_again_by_the_same_attempt(queued: Any) -> None:
+    writer = ReconstructionWriter(claimed(queued))
+    writer.enter(State.RUNNING)
+    writer.enter(State.DONE, content={"note": 1})
+    writer.enter(State.DONE, content={"note": 1})
+    assert queued.refresh().metadata["status"]["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("key", "attempt"),
+    [
+        ("claim-1", 1),
+        ("claim-10", 10),
+        ("claim-01", None),
+        ("claim-\u0661", None),
+        ("claim-" + "1" * 5000, None),
+    ],
+)
+def test_only_plain_numbers_are_attempts(key: str, attempt: int | None) -> None:
+    assert attempt_of(key) == attempt
+
+
+def test_keys_that_lead_elsewhere_are_none() -> None:
+    assert is_key("6f1c9a2e-7d51-4d8f-8a60-d8f2a9c1f0aa")
+    assert is_key("auto-0123456789ab")
+    assert not any(
+        is_key(key) for key in ("", ".", "..", ".a", "a/b", "a%2Fb", "a b", "a\n", "\u0661", "a" * 129)
+    )

@@ -252,7 +252,8 @@ def test_a_conductor_that_is_stopped_gives_its_work_back_at_once(
     first.stop()
     thread.join(10)
     assert not thread.is_alive()
-    assert job.state is State.RUNNING
+    assert job.state is State.QUEUED
+    assert "given back" in job.status.message
     # The lease is ten minutes long: only because it was given back does nobody wait for it.
     assert second.step()
     assert job.wait(1).status.attempt == 2

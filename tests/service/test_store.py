@@ -15,7 +15,7 @@ import pytest
 import zarr
 
 from tomoservice.errors import ClaimLostError, OutputError
-from tomoservice.store import SlabStore
+from tomoservice.store import SlabStore, attempts_with_slabs
 
 SHAPE, CHUNKS = (20, 16, 24), (8, 8, 8)
 
@@ -110,6 +110,24 @@ def test_slabs_of_another_identity_are_not_kept(tmp_path: Path) -> None:
     assert store.present() == {0}
     assert not store.keep_only("axis 12.0")
     assert store.present() == set()
+    assert np.isnan(SlabStore.open(tmp_path / "v").array[:]).all()
+    assert attempts_with_slabs(tmp_path / "v") == set()
+
+
+def test_a_writer_that_was_overtaken_discards_nothing(tmp_path: Path) -> None:
+    old = filled(tmp_path / "v", volume(), order=(0,), attempt=1)
+    assert old.keep_only("axis 11.5") is False
+    new = SlabStore.create(tmp_path / "v", SHAPE, CHUNKS, attempt=2)
+    new.commit(SLABS[1], volume()[8:16])
+    with pytest.raises(ClaimLostError):
+        old.keep_only("axis 12.0")
+    assert new.present() == {1}
+    assert new.keep_only("axis 11.5")
+    assert attempts_with_slabs(tmp_path / "v") == {2}
+
+
+def test_a_folder_that_is_not_there_has_no_attempts(tmp_path: Path) -> None:
+    assert attempts_with_slabs(tmp_path / "nothing") == set()
 
 
 @pytest.mark.parametrize(

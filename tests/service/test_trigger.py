@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import http.server
 import json
 import logging
+import os
 import threading
 import time
 import uuid
@@ -12,16 +14,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from callbacks import ReconstructionTrigger, TriggerRule
 from callbacks.spool import ReconstructionRequest, Spool
+from tests.service.conftest import wait_for
 from tests.service.scans import Document, SmallScan, documents
 from tomoservice.catalog.states import State
-from tomoservice.client import Job, Tomo
+from tomoservice.client import Tomo
 from tomoservice.errors import RecipeError
 from tomoservice.recipe import shipped_recipe
 from tomoservice.service.running import RunningService
@@ -60,12 +65,6 @@ def store(tomo: Tomo, docs: list[Document]) -> None:
     tomo.raw.create_container(docs[0][1]["uid"], metadata=metadata)
 
 
-def removed(jobs: list[Job]) -> None:
-    # Otherwise the tests of the conductor find them in the queue.
-    for job in jobs:
-        job.node.delete(recursive=True)
-
-
 def test_a_scan_that_ends_is_queued(trigger: ReconstructionTrigger, tomo: Tomo, spool: Path) -> None:
     docs = bare_run()
     store(tomo, docs)
@@ -76,7 +75,6 @@ def test_a_scan_that_ends_is_queued(trigger: ReconstructionTrigger, tomo: Tomo, 
     assert job.record.metadata.recipe == shipped_recipe("default").dump()
     assert job.record.metadata.requested_by == "trigger (tomo_scan)"
     assert list(spool.glob("*.json")) == []
-    removed([job])
 
 
 def test_it_works_beside_a_real_run_engine_whichever_is_subscribed_first(
@@ -98,7 +96,6 @@ def test_it_works_beside_a_real_run_engine_whichever_is_subscribed_first(
     assert trigger.wait(10)
     jobs = tomo.reconstructions(uid)
     assert len(jobs) == 1
-    removed(jobs)
 
 
 def test_it_waits_until_the_run_is_complete_in_tiled(trigger: ReconstructionTrigger, tomo: Tomo) -> None:
@@ -110,7 +107,7 @@ def test_it_waits_until_the_run_is_complete_in_tiled(trigger: ReconstructionTrig
     assert tomo.reconstructions(uid) == []
     node.update_metadata({"stop": docs[1][1]})
     assert trigger.wait(10)
-    removed(tomo.reconstructions(uid))
+    assert len(tomo.reconstructions(uid)) == 1
 
 
 def test_the_same_stop_document_twice_makes_one_node(
@@ -126,7 +123,6 @@ def test_the_same_stop_document_twice_makes_one_node(
     assert trigger.wait(10)
     jobs = tomo.reconstructions(uid)
     assert len(jobs) == 1
-    removed(jobs)
 
 
 def test_without_the_service_nothing_is_lost(
@@ -147,7 +143,6 @@ def test_without_the_service_nothing_is_lost(
         assert later.wait(10)
     jobs = tomo.reconstructions(uid)
     assert len(jobs) == 1
-    removed(jobs)
 
 
 def test_documents_are_handled_at_once_and_not_changed(trigger: ReconstructionTrigger) -> None:
@@ -188,6 +183,7 @@ def test_a_plan_can_bring_its_own_recipe(spool: Path) -> None:
     with ReconstructionTrigger(NOBODY, spool=spool) as trigger:
         send(trigger, bare_run(tomo={"recipe": AT_15_5}))
     [request] = Spool(spool).pending()
+    assert isinstance(request.recipe, dict)
     assert request.recipe["rotation_axis"] == AT_15_5["rotation_axis"]
 
 
@@ -197,7 +193,54 @@ def test_a_plan_with_a_wrong_recipe_is_not_reconstructed_with_another(
     with ReconstructionTrigger(NOBODY, spool=spool) as trigger:
         uid = send(trigger, bare_run(tomo={"recipe": "nonsense"}))
     assert Spool(spool).pending() == []
+    assert f"run {uid} is not reconstructed: nonsense: no recipe of this name" in caplog.text
+    [kept] = (spool / "refused").glob("*.json")
+    assert json.loads(kept.read_text())["recipe"] == "nonsense"
+
+
+def test_a_plan_with_a_wrong_recipe_of_its_own_says_so(spool: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with ReconstructionTrigger(NOBODY, spool=spool) as trigger:
+        uid = send(trigger, bare_run(tomo={"recipe": {"filtr": 1}}))
+    assert Spool(spool).pending() == []
     assert f"run {uid} is not reconstructed, its plan names a wrong recipe" in caplog.text
+
+
+def test_a_file_named_by_a_plan_is_read_at_once_though_nobody_answers(
+    spool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.yml"
+    file.write_text(json.dumps(AT_15_5))
+    with ReconstructionTrigger(NOBODY, spool=spool) as trigger:
+        send(trigger, bare_run(tomo={"recipe": "mine.yml"}))
+    file.unlink()
+    [request] = Spool(spool).pending()
+    assert isinstance(request.recipe, dict)
+    assert request.recipe["rotation_axis"] == AT_15_5["rotation_axis"]
+
+
+def test_a_file_that_does_not_answer_holds_nobody_up(spool: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "recipe.yml"
+    # Whoever opens it waits until somebody writes into it, as on network storage that hangs.
+    os.mkfifo(pipe)
+    with ReconstructionTrigger(NOBODY, spool=spool) as trigger:
+        began = time.perf_counter()
+        send(trigger, bare_run(tomo={"recipe": str(pipe)}))
+        assert time.perf_counter() - began < 0.25
+    [kept] = (spool / "refused").glob("*.json")
+    assert "is no file" in json.loads(kept.read_text())["reason"]
+
+
+@pytest.mark.parametrize("key", ["..", ".", "x/../y", "x%2F..%2Fy", "-x", "", "x" * 129, "x\n"])
+def test_what_cannot_be_a_key_is_no_request(key: str, spool: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for field in ("run_uid", "reconstruction_id"):
+        with pytest.raises(ValidationError, match=field):
+            ReconstructionRequest(**{"run_uid": "a", "reconstruction_id": "a", "recipe": {}, field: key})
+    with ReconstructionTrigger(NOBODY, spool=spool) as trigger:
+        send(trigger, [("start", {"uid": key, "tomo": {}}), *bare_run(key or "no uid")[1:]][:1])
+        trigger("stop", {"run_start": key, "exit_status": "success"})
+    assert [path for path in spool.rglob("*") if path.is_file()] == []
+    assert "is not reconstructed" in caplog.text
 
 
 def test_a_wrong_recipe_is_found_when_the_session_starts(spool: Path) -> None:
@@ -230,6 +273,124 @@ def test_a_wrong_key_loses_nothing(
         assert not trigger.wait(0.5)
     assert "does not accept this API key" in caplog.text
     assert len(Spool(spool).pending()) == 1
+
+
+def test_a_folder_among_the_requests_is_in_nobodys_way(
+    trigger: ReconstructionTrigger, tomo: Tomo, spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (spool / "x.json").mkdir()
+    docs = bare_run()
+    store(tomo, docs)
+    uid = send(trigger, docs)
+    assert trigger.wait(10)
+    assert len(tomo.reconstructions(uid)) == 1
+    assert caplog.text.count(f"{spool / 'x.json'} cannot be read") == 1
+
+
+class _Refusing(http.server.BaseHTTPRequestHandler):
+    """Passes requests on to a service, but answers 500 to those that name the bad run."""
+
+    service = ""
+    bad_run = ""
+
+    def _pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self.bad_run in self.path:
+            return self._answer(500, {"content-type": "application/json"}, b'{"detail": "disk on fire"}')
+        # The service's own links would lead past this server.
+        headers = {**dict(self.headers), "accept-encoding": "identity"}
+        answer = httpx.request(self.command, f"{self.service}{self.path}", headers=headers, content=body)
+        return self._answer(answer.status_code, dict(answer.headers), answer.content)
+
+    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if name in ("content-type", "etag", "set-cookie"):
+                self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PATCH = _pass_on  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def trouble(quiet_service: RunningService) -> Iterator[tuple[str, str]]:
+    """Address of the service behind a server that fails for one run, and that run's uid."""
+    uid = str(uuid.uuid4())
+    handler = type("Handler", (_Refusing,), {"service": quiet_service.uri, "bad_run": uid})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", uid
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_one_request_that_the_service_chokes_on_does_not_stop_the_others(
+    trouble: tuple[str, str],
+    quiet_service: RunningService,
+    tomo: Tomo,
+    spool: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("tiled.client.utils.TILED_RETRY_TIMEOUT", 0.1)
+    uri, bad = trouble
+    good = bare_run()
+    for docs in (bare_run(bad), good):
+        store(tomo, docs)
+    with ReconstructionTrigger(uri, quiet_service.api_key, spool=spool) as trigger:
+        for docs in (bare_run(bad), good):
+            send(trigger, docs)
+        wait_for(lambda: len(Spool(spool).pending()) == 1, 10)
+        assert len(tomo.reconstructions(str(good[0][1]["uid"]))) == 1
+    assert [request.run_uid for request in Spool(spool).pending()] == [bad]
+    assert "disk on fire" in caplog.text
+
+
+def test_an_unexpected_error_with_one_request_does_not_stop_the_others(
+    trigger: ReconstructionTrigger, tomo: Tomo, spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = bare_run(), bare_run()
+    # The client's class for this spec cannot do without its version; the node is made nevertheless.
+    with pytest.raises(AttributeError):
+        tomo.raw.create_container(bad[0][1]["uid"], metadata={}, specs=["BlueskyRun"])
+    store(tomo, good)
+    for docs in (bad, good):
+        send(trigger, docs)
+    wait_for(lambda: len(Spool(spool).pending()) == 1, 10)
+    assert len(tomo.reconstructions(str(good[0][1]["uid"]))) == 1
+    assert caplog.text.count("the delivery of reconstruction requests failed") == 1
+
+
+def test_a_trigger_that_has_been_closed_says_that_requests_wait(
+    quiet_service: RunningService, spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trigger = ReconstructionTrigger(quiet_service.uri, quiet_service.api_key, spool=spool)
+    trigger.close()
+    assert "stay in" not in caplog.text
+    send(trigger, bare_run())
+    assert f"reconstruction requests stay in {spool}" in caplog.text
+    assert len(Spool(spool).pending()) == 1
+
+
+def test_a_request_outlives_a_power_cut(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, really = [], os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        really(descriptor)
+
+    monkeypatch.setattr("os.fsync", note)
+    Spool(spool).put(ReconstructionRequest(reconstruction_id="a", run_uid="a", recipe={}))
+    # First the content, then the name that it was renamed to.
+    assert [path.parent == spool for path in synced] == [True, False]
+    assert synced[1] == spool
 
 
 junk = st.recursive(
@@ -300,4 +461,3 @@ def test_the_documents_of_a_real_scan_are_understood(
     assert trigger.wait(10)
     jobs = tomo.reconstructions(uid)
     assert len(jobs) == 1
-    removed(jobs)

@@ -94,3 +94,31 @@ def test_without_the_key_nothing_is_written_but_all_is_read(run: Any, tomo: Tomo
     with pytest.raises(CatalogError, match="may not do this"), translated("updating"):
         found.update_metadata({"note": "x"})
     anonymous.close()
+
+
+def change(node: Any, **changes: Any) -> None:
+    with translated("updating"):
+        node.update_metadata(changes)
+
+
+def test_recipe_and_record_cannot_be_made_to_disagree(run: Any) -> None:
+    node = create(run, {"recipe": {}, "status": VIRTUAL})
+    other = {"rotation_axis": {"method": "value", "value": 3.0}}
+    change(node, recipe=other)
+    change(node, status={"state": "queued"})
+    change(node, recipe={"rotation_axis": {"value": 4.0}})
+    change(node, status={"state": "running", "attempt": 1})
+    with pytest.raises(CatalogError, match="recipe: cannot be changed while it is running") as caught:
+        change(node, recipe={"rotation_axis": {"value": 5.0}})
+    assert caught.value.__cause__.response.status_code == 409  # type: ignore[union-attr]
+    change(node, resolved_recipe={"axis": 4.0}, provenance={"machine": "a"}, raw_uid="x")
+    change(node, status={"state": "done"}, provenance={"machine": "b"})
+    for wrong in (
+        {"recipe": {"rotation_axis": {"value": 5.0}}},
+        {"resolved_recipe": {"axis": 5.0}},
+        {"provenance": {"machine": "c"}},
+        {"raw_uid": "y"},
+    ):
+        with pytest.raises(CatalogError, match=f"{next(iter(wrong))}: cannot be changed while it is done"):
+            change(node, **wrong)
+    change(node, comment="what a user thinks of it")

@@ -12,6 +12,7 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,11 +20,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tomoservice.catalog import names
 from tomoservice.catalog.nodes import create_container
-from tomoservice.catalog.transport import ConflictError, translated
+from tomoservice.catalog.transport import ConflictError, child, translated
 from tomoservice.errors import ClaimLostError
 
 CLOCK_TOLERANCE_S = 2.0
 """How far the clocks of two machines may differ before a lease counts as expired."""
+FUTURE_TOLERANCE_S = 60.0
+"""How much longer than its length a lease may seem to run before it is taken for nonsense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,16 @@ class Lease(BaseModel):
     identity: str
     expires: float
     """When the claim ends unless it is renewed, in seconds since 1970."""
+    lease_s: float = 0.0
+    """How far ahead the worker sets the end."""
     released: bool = False
     """Whether the worker has given the claim back."""
 
     def is_live(self, now: float) -> bool:
         """Tell whether the worker still has the right to work."""
-        return not self.released and now < self.expires + CLOCK_TOLERANCE_S
+        # An end that no renewal can have written must not keep everybody away for years.
+        plausible = self.expires - now <= self.lease_s + FUTURE_TOLERANCE_S
+        return not self.released and plausible and now < self.expires + CLOCK_TOLERANCE_S
 
 
 class Claim:
@@ -123,17 +130,28 @@ def latest_lease(reconstruction: Any) -> Lease | None:
 def _lease(reconstruction: Any, attempt: int) -> Lease:
     with translated(f"reading the claims on {'/'.join(reconstruction.path_parts)}"):
         try:
-            return Lease.model_validate(dict(reconstruction[names.claim_key(attempt)].metadata))
+            metadata = dict(reconstruction[names.claim_key(attempt)].metadata)
+            # The key decides: it is what creation made unique.
+            return Lease.model_validate({**metadata, "attempt": attempt})
         except (KeyError, ValidationError):
             return Lease(attempt=attempt, host="", pid=0, identity="", expires=0.0, released=True)
 
 
-def crashes_before(reconstruction: Any, attempt: int) -> int:
-    """Return how many workers in a row, just before `attempt`, died without giving their claim back."""
+def crashes_before(reconstruction: Any, attempt: int, fruitful: Container[int] = ()) -> int:
+    """Return how many workers in a row, just before `attempt`, died without giving their claim back.
+
+    Parameters
+    ----------
+    reconstruction : tiled Container
+        What they worked on.
+    attempt : int
+        The claim up to which to count.
+    fruitful : container of int
+        Attempts that got somewhere: a reconstruction that makes progress is not what kills its workers.
+    """
     count = 0
     for earlier in sorted((n for n in claimed_attempts(reconstruction) if n < attempt), reverse=True):
-        lease = _lease(reconstruction, earlier)
-        if lease.released:
+        if earlier in fruitful or _lease(reconstruction, earlier).released:
             break
         count += 1
     return count
@@ -147,7 +165,7 @@ def try_claim(reconstruction: Any, worker: Worker, lease_s: float) -> Claim | No
     reconstruction : tiled Container
         What to claim; its state is the caller's affair.
     worker : Worker
-        Who claims.
+        Who claims; gets a claim of its own again, should it have missed the answer that it has it.
     lease_s : float
         Seconds until the claim expires unless it is renewed.
 
@@ -159,7 +177,7 @@ def try_claim(reconstruction: Any, worker: Worker, lease_s: float) -> Claim | No
     now = time.time()
     latest = latest_lease(reconstruction)
     if latest is not None and latest.is_live(now):
-        return None
+        return _own(reconstruction, latest.attempt, worker, lease_s)
     attempt = latest.attempt + 1 if latest else 1
     metadata = {
         "attempt": attempt,
@@ -174,5 +192,14 @@ def try_claim(reconstruction: Any, worker: Worker, lease_s: float) -> Claim | No
     try:
         node = create_container(reconstruction, names.claim_key(attempt), metadata=metadata)
     except ConflictError:
-        return None
+        return _own(reconstruction, attempt, worker, lease_s)
     return Claim(reconstruction, node, attempt, lease_s)
+
+
+def _own(reconstruction: Any, attempt: int, worker: Worker, lease_s: float) -> Claim | None:
+    """Return the claim on `attempt` if it is the worker's own."""
+    if _lease(reconstruction, attempt).identity != worker.identity:
+        return None
+    claim = Claim(reconstruction, child(reconstruction, names.claim_key(attempt)), attempt, lease_s)
+    claim.renew()
+    return claim

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 
 RAW = "raw"
@@ -17,6 +18,18 @@ RECONSTRUCTION_SPEC = "TomoReconstruction"
 RECONSTRUCTION_VERSION = "1"
 RAW_SPEC = "CatalogOfBlueskyRuns"
 
+KEY_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+"""What the key of a run or a reconstruction looks like.
+
+Keys become folders and parts of addresses, and Tiled stores any: ``..`` and ``a%2Fb`` lead elsewhere.
+"""
+CLAIM_PATTERN = re.compile(re.escape(CLAIM_PREFIX) + r"([1-9][0-9]{0,8})")
+
+
+def is_key(key: str) -> bool:
+    """Tell whether a run or a reconstruction may be called `key`."""
+    return re.fullmatch(KEY_PATTERN, key) is not None
+
 
 def claim_key(attempt: int) -> str:
     """Return the key of the child that claims a reconstruction for `attempt`."""
@@ -25,8 +38,8 @@ def claim_key(attempt: int) -> str:
 
 def attempt_of(key: str) -> int | None:
     """Return the attempt that a child's key claims, or None if the child is no claim."""
-    number = key.removeprefix(CLAIM_PREFIX)
-    return int(number) if number != key and number.isdecimal() else None
+    found = CLAIM_PATTERN.fullmatch(key)
+    return int(found[1]) if found else None
 
 
 def new_reconstruction_id() -> str:
@@ -44,7 +57,7 @@ def triggered_reconstruction_id(run_uid: str, recipe: str) -> str:
     run_uid : str
         Bluesky run.
     recipe : str
-        Name of the recipe, or its canonical JSON text.
+        Hash of the recipe.
     """
     digest = hashlib.sha256(f"{run_uid}\n{recipe}".encode())
     return f"auto-{digest.hexdigest()[:12]}"

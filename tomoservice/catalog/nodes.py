@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from tiled.queries import Key
+from tiled.queries import In
 from tiled.structures.core import Spec
 
 from tomoservice.catalog import names
@@ -52,7 +52,7 @@ def create_container(
         return child(parent, key)
 
 
-def find_run(root: Any, run_uid: str, raw_path: str = names.RAW) -> Any:
+def find_run(root: Any, run_uid: str) -> Any:
     """Return the raw run in Tiled.
 
     Raises
@@ -60,7 +60,7 @@ def find_run(root: Any, run_uid: str, raw_path: str = names.RAW) -> Any:
     NotFoundError
         It is not there.
     """
-    return child(root, *raw_path.split("/"), run_uid)
+    return child(root, names.RAW, run_uid)
 
 
 def request_reconstruction(
@@ -125,23 +125,35 @@ def is_reconstruction(node: Any) -> bool:
     )
 
 
-def find_in_state(root: Any, state: State) -> Iterator[tuple[Any, ReconstructionRecord]]:
-    """Yield the reconstructions in a state, oldest request first, with their records.
+def find_in_state(root: Any, *states: State) -> list[Any]:
+    """Return the nodes below the runs that say that they are in one of some states, oldest request first.
 
-    Nodes that stand in the wrong place or cannot be read as a reconstruction are left out.
+    They need not be sound: whoever dropped the spec or spoilt the recipe shall hear of it, so
+    `check_reconstruction` comes after the claim.
     """
     processed = child(root, names.PROCESSED)
-    with translated(f"searching for {state.value} reconstructions"):
+    with translated("searching for reconstructions"):
+        found = processed.search_deep(In("status.state", [state.value for state in states]), max_depth=2)
         # A path from the processed container has two parts: run and reconstruction.
-        found = processed.search_deep(Key("status.state") == state.value, max_depth=2)
-        nodes = [node for path, node in found.items() if len(path) == 2 and is_reconstruction(node)]
-    records = []
-    for node in nodes:
-        try:
-            records.append((node, ReconstructionRecord.from_node(node)))
-        except CatalogError:
-            continue
-    yield from sorted(records, key=lambda pair: pair[1].metadata.requested_at or pair[1].metadata.status.time)
+        nodes = [node for path, node in found.items() if len(path) == 2]
+    return sorted(nodes, key=_asked_at)
+
+
+def _asked_at(node: Any) -> float:
+    for value in (node.metadata.get("requested_at"), node.metadata["status"].get("time")):
+        if isinstance(value, int | float):
+            return float(value)
+    return 0.0
+
+
+def check_reconstruction(node: Any) -> None:
+    """Raise `CatalogError` unless a node, as it was read last, is a reconstruction that can be worked on."""
+    record = ReconstructionRecord.from_node(node)
+    if not is_reconstruction(node):
+        raise CatalogError(
+            f"{record.path} lacks the spec {names.RECONSTRUCTION_SPEC}, without which nothing checks what is "
+            f"written into it; add the spec and queue it again"
+        )
 
 
 def find_reconstructions(root: Any, run_uid: str) -> list[tuple[Any, ReconstructionRecord]]:
@@ -181,9 +193,20 @@ def requeue(node: Any) -> ReconstructionRecord:
 
 def read_record(node: Any) -> ReconstructionRecord:
     """Return a reconstruction's record as the server has it now."""
+    reread(node)
+    return ReconstructionRecord.from_node(node)
+
+
+def reread(node: Any) -> None:
+    """Ask the server what a node is now.
+
+    Raises
+    ------
+    NotFoundError
+        It has been deleted.
+    """
     with translated(f"reading {'/'.join(node.path_parts)}"):
         node.refresh()
-    return ReconstructionRecord.from_node(node)
 
 
 def forget_child(node: Any, key: str, *, external: bool = False) -> None:

@@ -85,12 +85,17 @@ class ReconstructionRecord(BaseModel):
         try:
             content = ReconstructionMetadata.model_validate(_plain(metadata))
         except ValidationError as error:
-            problem = error.errors()[0]
-            field = ".".join(str(part) for part in problem["loc"])
-            raise CatalogError(
-                f"{path} is no reconstruction: metadata {field!r}: {problem['msg']}"
-            ) from error
+            field, reason = first_problem(error)
+            raise CatalogError(f"{path} is no reconstruction: metadata {field!r}: {reason}") from error
         return cls(run_uid=path_parts[-2], reconstruction_id=path_parts[-1], path=path, metadata=content)
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """Return the first field that is wrong, and why."""
+    problem = error.errors()[0]
+    field = ".".join(str(part) for part in problem["loc"])
+    got = "" if problem["type"] == "missing" else f", got {problem['input']!r}"
+    return field, f"{problem['msg']}{got}"
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,10 @@ from tomoservice.errors import CatalogError, ServiceUnavailableError
 PROBE_S = 5.0
 
 
+class FaultError(ServiceUnavailableError):
+    """The service answers, but with an error of its own: trying again need not help."""
+
+
 class ConflictError(CatalogError):
     """Something with that key exists already, or the server's state says no."""
 
@@ -88,7 +92,7 @@ def translated(action: str) -> Iterator[None]:
     Raises
     ------
     ServiceUnavailableError
-        The server did not answer, or answered with a server error.
+        The server did not answer; a `FaultError` if it answered with a server error.
     ConflictError, NotFoundError, NotAllowedError, CatalogError
         The server refused, with its reason.
     """
@@ -106,7 +110,7 @@ def _refusal(action: str, error: httpx.HTTPStatusError) -> Exception:
     code = error.response.status_code
     reason = _detail(error.response)
     if code >= 500 or code == 429:
-        return ServiceUnavailableError(f"{action}: the service answered {code}: {reason}")
+        return FaultError(f"{action}: the service answered {code}: {reason}")
     if code in (401, 403):
         return NotAllowedError(f"{action}: the API key may not do this ({code}: {reason})")
     kinds: dict[int, type[CatalogError]] = {404: NotFoundError, 409: ConflictError}

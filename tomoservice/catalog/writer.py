@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from tomoservice.catalog.claims import Claim
 from tomoservice.catalog.nodes import create_container, ensure_container, forget_child, read_record
 from tomoservice.catalog.states import State, check_transition
 from tomoservice.catalog.transport import ConflictError, NotFoundError, child, translated
-from tomoservice.errors import ClaimLostError
+from tomoservice.errors import CatalogError, ClaimLostError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,14 +76,34 @@ class ReconstructionWriter:
         """
         self._claim.check()
         record = read_record(self._node)
+        status_now = record.metadata.status
+        if status_now.state is state is not State.RUNNING and status_now.attempt == self._claim.attempt:
+            # Stored by an earlier try whose answer was lost.
+            return
         check_transition(record.state, state, record.path)
-        status = {
+        self._update({**(content or {}), "status": self._status(state, message)}, self._moving(state))
+
+    def reject(self, message: str) -> None:
+        """Mark as failed what cannot be read as a reconstruction.
+
+        Raises
+        ------
+        ClaimLostError
+            Somebody else has taken over.
+        """
+        self._claim.check()
+        self._update({"status": self._status(State.FAILED, message)}, self._moving(State.FAILED))
+
+    def _moving(self, state: State) -> str:
+        return f"moving {self._claim.path} to {state.value}"
+
+    def _status(self, state: State, message: str) -> dict[str, Any]:
+        return {
             "state": state.value,
             "attempt": self._claim.attempt,
             "message": message,
             "time": time.time(),
         }
-        self._update({**(content or {}), "status": status}, f"moving {self._claim.path} to {state.value}")
 
     def describe(self, content: Mapping[str, Any]) -> None:
         """Store metadata that was found out on the way, without changing the state."""
@@ -91,7 +111,14 @@ class ReconstructionWriter:
         self._update(dict(content), f"describing {self._claim.path}")
 
     def progress(self, progress: Progress) -> None:
-        """Store how far the reconstruction is; earlier values are not kept."""
+        """Store how far the reconstruction is; earlier values are not kept.
+
+        Raises
+        ------
+        ClaimLostError
+            Somebody else has taken over.
+        """
+        self._claim.check()
         metadata = progress.as_metadata()
         try:
             node = child(self._node, names.PROGRESS)
@@ -107,7 +134,14 @@ class ReconstructionWriter:
             return names.CONTROL_CANCEL in list(self._node)
 
     def forget_cancel(self) -> None:
-        """Remove the request to stop, once it has been followed."""
+        """Remove the request to stop.
+
+        Raises
+        ------
+        ClaimLostError
+            Somebody else has taken over.
+        """
+        self._claim.check()
         forget_child(self._node, names.CONTROL_CANCEL)
 
     def volume(self, path: Path, metadata: Mapping[str, Any]) -> None:
@@ -132,19 +166,63 @@ class ReconstructionWriter:
             # Without a number, subscribers cannot parse the message that announces the asset.
             assets=[Asset(data_uri=ensure_uri(str(path)), is_directory=True, parameter="data_uri", num=0)],
         )
+
+        def register() -> None:
+            forget_child(self._node, names.VOLUME, external=True)
+            with translated(f"registering the volume of {self._claim.path}"):
+                self._node.new(
+                    StructureFamily.array, [source], key=names.VOLUME, metadata=dict(metadata), specs=[]
+                )
+
+        self._replacing(register)
+
+    def forget_volume(self) -> None:
+        """Remove the volume's node, but not its files.
+
+        Raises
+        ------
+        ClaimLostError
+            Somebody else has taken over.
+        """
+        self._claim.check()
         forget_child(self._node, names.VOLUME, external=True)
-        with translated(f"registering the volume of {self._claim.path}"):
-            self._node.new(
-                StructureFamily.array, [source], key=names.VOLUME, metadata=dict(metadata), specs=[]
-            )
+
+    def read_back(self) -> None:
+        """Read one voxel of the volume through the service, as anybody would.
+
+        Raises
+        ------
+        CatalogError, ServiceUnavailableError
+            The service cannot give it.
+        """
+        volume = child(self._node, names.VOLUME)
+        action = f"reading the volume of {self._claim.path}"
+        try:
+            with translated(action):
+                volume[0, 0, 0]
+        except KeyError as error:
+            # How Tiled's client puts it that the files are not where they are said to be.
+            raise CatalogError(f"{action}: {error}") from error
 
     def table(self, subject: str, data: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
         """Store a table under ``quality/{subject}``, in place of an earlier one."""
         self._claim.check()
         quality = ensure_container(self._node, names.QUALITY)
-        forget_child(quality, subject)
-        with translated(f"writing quality/{subject} of {self._claim.path}"):
-            quality.write_table(data, key=subject, metadata=dict(metadata))
+
+        def write() -> None:
+            forget_child(quality, subject)
+            with translated(f"writing quality/{subject} of {self._claim.path}"):
+                quality.write_table(data, key=subject, metadata=dict(metadata))
+
+        self._replacing(write)
+
+    def _replacing(self, replace: Callable[[], None]) -> None:
+        """Delete and create, once more if a worker that has been overtaken created in between."""
+        try:
+            replace()
+        except ConflictError:
+            self._claim.check()
+            replace()
 
     def _update(self, changes: dict[str, Any], action: str) -> None:
         try:

@@ -8,7 +8,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,12 +24,21 @@ from tomoservice.catalog import names
 from tomoservice.catalog.nodes import find_run
 from tomoservice.catalog.record import ReconstructionRecord
 from tomoservice.catalog.states import State
-from tomoservice.catalog.transport import child
+from tomoservice.catalog.transport import NotFoundError, child
 from tomoservice.catalog.writer import Progress, ReconstructionWriter
 from tomoservice.conductor.patience import persistently
-from tomoservice.conductor.quality import quality_tables
+from tomoservice.conductor.quality import QualityTable, quality_tables
 from tomoservice.conductor.watch import JobWatch
-from tomoservice.errors import CancelledError, InputError
+from tomoservice.errors import (
+    CancelledError,
+    CatalogError,
+    ClaimLostError,
+    InputError,
+    MissingDataError,
+    OutputError,
+    ServiceUnavailableError,
+    TomoserviceError,
+)
 from tomoservice.pipeline import Plan, Slab, compute, prepare
 from tomoservice.provenance import fingerprint, make_record, software_versions
 from tomoservice.recipe import parse_recipe
@@ -58,6 +67,10 @@ PROVENANCE = ("scan", "rotation_axis", "software", "machine", "started", "finish
 """Parts of a volume's record that belong to how it was made; the others have keys of their own."""
 ENGINE = ("tomoservice", "numpy", "scipy", "finufft", "astra-toolbox")
 """Packages that determine the pixels."""
+READ_BACK_S = 10.0
+"""How long errors of the service are taken to pass when a volume is read back."""
+TABLES_S = 10.0
+"""How long the tables about quality may hold up a volume that is complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +85,8 @@ class Job:
     """Writes in the name of the claim."""
     settings: Settings
     """Where volumes go, and how much memory there is."""
-    shutdown: threading.Event
-    """Set when the conductor is being stopped."""
+    readable: Sequence[Path] | None = None
+    """Folders below which raw files may be read directly; anywhere if None."""
 
     @property
     def folder(self) -> Path:
@@ -92,8 +105,13 @@ def store_folder(settings: Settings, record: ReconstructionRecord) -> Path:
     return settings.volumes_folder / record.run_uid / record.reconstruction_id
 
 
-def reconstruct(job: Job, watch: JobWatch) -> None:
+def reconstruct(job: Job, watch: JobWatch) -> Progress:
     """Compute what is missing of a reconstruction's volume and publish it.
+
+    Returns
+    -------
+    Progress
+        What to show of it from now on.
 
     Raises
     ------
@@ -106,14 +124,18 @@ def reconstruct(job: Job, watch: JobWatch) -> None:
     memory = job.settings.conductor.memory_budget()
     recipe = parse_recipe(job.record.metadata.recipe, name=job.record.metadata.recipe_name or "recipe")
     watch.report(Progress("opening the raw data"))
-    with _open(job) as scan, _notes_in_errors(scan), _raw_fingerprint(watch, scan) as raw:
+    with _open(job, watch) as scan, _notes_in_errors(scan), _raw_fingerprint(watch, scan) as raw:
         plan = prepare(
-            scan, recipe, memory_bytes=memory, progress=lambda stage: watch.report(Progress(stage))
+            scan,
+            recipe,
+            memory_bytes=memory,
+            progress=lambda stage: watch.report(Progress(stage)),
+            cancelled=watch.should_stop,
         )
         described = _describe(plan)
-        _persist(job, partial(job.writer.describe, described))
+        _persist(watch, partial(job.writer.describe, described))
         store, timings = _compute(job, watch, plan, scan, memory)
-        tables = list(quality_tables(plan, scan))
+        tables = _quality(job, plan, scan)
         record = make_record(plan, scan, started=began, timings_s=timings)
         provenance = {
             **{key: record[key] for key in PROVENANCE},
@@ -121,13 +143,48 @@ def reconstruct(job: Job, watch: JobWatch) -> None:
             "raw_files": raw.result(),
             "volume_checksum": store.checksum(),
         }
-    _persist(job, partial(job.writer.volume, store.path, _volume_metadata(plan, provenance)))
-    for table in tables:
-        _persist(job, partial(job.writer.table, table.subject, table.data, table.summary))
-    total = len(plan.slabs)
-    _persist(job, partial(job.writer.progress, Progress("done", total, total, 0.0)))
-    _persist(job, partial(job.writer.enter, State.DONE, content={**described, "provenance": provenance}))
+    _publish(job, watch, store, _volume_metadata(plan, provenance))
+    _write_tables(job, watch, tables)
+    _persist(watch, partial(job.writer.enter, State.DONE, content={**described, "provenance": provenance}))
     logger.info("%s: done in %s", job.record.path, datetime.now(UTC) - began)
+    total = len(plan.slabs)
+    return Progress("done", total, total, 0.0)
+
+
+def _publish(job: Job, watch: JobWatch, store: SlabStore, metadata: Mapping[str, Any]) -> None:
+    """Register the volume, and make sure that the service can read it before anybody is told."""
+    _persist(watch, partial(job.writer.volume, store.path, metadata))
+    try:
+        _persist(watch, job.writer.read_back, faults_s=READ_BACK_S)
+    except NotFoundError:
+        # Deleted by a user; what a missing file looks like is another error.
+        raise
+    except CatalogError as error:
+        _persist(watch, job.writer.forget_volume)
+        raise OutputError(
+            f"the service cannot read {store.path}; add its folder to the service's readable folders "
+            f"(service.raw_folders), or put volumes where the service reads ({error})"
+        ) from error
+
+
+def _quality(job: Job, plan: Plan, scan: TomoScan) -> list[QualityTable]:
+    try:
+        return list(quality_tables(plan, scan))
+    except (TomoserviceError, OSError, ValueError) as error:
+        logger.warning("%s: no tables about its quality: %s", job.record.path, error)
+        return []
+
+
+def _write_tables(job: Job, watch: JobWatch, tables: list[QualityTable]) -> None:
+    """Store the tables if the service lets us: the volume is worth more than what is said about it."""
+    for table in tables:
+        write = partial(job.writer.table, table.subject, table.data, table.summary)
+        try:
+            _persist(watch, write, faults_s=TABLES_S)
+        except ClaimLostError:
+            raise
+        except CatalogError as error:
+            logger.warning("%s: goes without the table %s: %s", job.record.path, table.subject, error)
 
 
 def _describe(plan: Plan) -> dict[str, Any]:
@@ -166,13 +223,31 @@ def _raw_fingerprint(watch: JobWatch, scan: TomoScan) -> Iterator[Future[list[di
             ended.set()
 
 
-def _open(job: Job) -> TomoScan:
+def _open(job: Job, watch: JobWatch) -> TomoScan:
     def opened() -> TomoScan:
-        run = find_run(job.root, job.record.run_uid)
+        uid = job.record.run_uid
+        try:
+            run = find_run(job.root, uid)
+        except NotFoundError as error:
+            raise MissingDataError(f"{names.RAW}/{uid}", "there is no such run") from error
         # Through the node's own path, never through what its metadata claims: that comes from clients.
-        return open_run(run, catalog=child(job.root, names.RAW))
+        raw = child(job.root, names.RAW)
+        scan = open_run(run, catalog=raw)
+        if _may_read(job, scan):
+            return scan
+        scan.close()
+        # The service decides what it gives.
+        return open_run(run, catalog=raw, direct=False)
 
-    return _persist(job, opened)
+    return _persist(watch, opened)
+
+
+def _may_read(job: Job, scan: TomoScan) -> bool:
+    """Tell whether a scan's files lie where the service serves files from: paths come from clients."""
+    if job.readable is None:
+        return True
+    files = [Path(file).resolve() for file in scan.origin.files]
+    return all(any(file.is_relative_to(folder) for folder in job.readable) for file in files)
 
 
 def _compute(
@@ -182,6 +257,9 @@ def _compute(
     if not store.keep_only(_identity(plan, scan)):
         logger.warning("%s: slabs of an earlier attempt do not fit and are computed anew", job.record.path)
     missing = store.missing(plan.slabs)
+    if missing:
+        # What is registered has to be complete.
+        _persist(watch, job.writer.forget_volume)
     total = len(plan.slabs)
     if len(missing) < total:
         logger.info("%s: %d of %d slabs exist already", job.record.path, total - len(missing), total)
@@ -240,5 +318,8 @@ def _volume_metadata(plan: Plan, provenance: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _persist(job: Job, action: Callable[[], Result]) -> Result:
-    return persistently(action, job.shutdown)
+def _persist(watch: JobWatch, action: Callable[[], Result], *, faults_s: float | None = None) -> Result:
+    try:
+        return persistently(action, watch.should_stop, faults_s=faults_s)
+    except ServiceUnavailableError as error:
+        raise CancelledError(f"told to stop while waiting: {error}") from error

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
+from collections.abc import Sequence
+from itertools import count
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from tomoservice.settings import Settings
 
@@ -17,7 +21,9 @@ LOG_FILES = 5
 RETRY_S = "5"
 
 
-def run_conductor(uri: str, api_key: str | None, settings: Settings) -> None:
+def run_conductor(
+    uri: str, api_key: str | None, settings: Settings, *, readable: Sequence[Path] | None = None
+) -> None:
     """Run a conductor in this process until SIGINT or SIGTERM.
 
     Parameters
@@ -28,13 +34,15 @@ def run_conductor(uri: str, api_key: str | None, settings: Settings) -> None:
         Key that may write and register.
     settings : Settings
         Where volumes go; lease, memory, pace.
+    readable : sequence of Path, optional
+        Folders below which raw files may be read directly; all that the process may read by default.
     """
-    log_file = _log_to(settings.data_folder / "logs" / "conductor.log")
+    log_file, _held = _log_to(settings.data_folder / "logs")
     # Tiled's client would try for 45 s, longer than a lease; we have patience of our own.
     os.environ.setdefault("TILED_RETRY_TIMEOUT", RETRY_S)
     from tomoservice.conductor.loop import Conductor
 
-    conductor = Conductor(uri, api_key, settings, log_file=str(log_file))
+    conductor = Conductor(uri, api_key, settings, log_file=str(log_file), readable=readable)
 
     def stop(number: int, frame: FrameType | None) -> None:
         del number, frame
@@ -45,10 +53,29 @@ def run_conductor(uri: str, api_key: str | None, settings: Settings) -> None:
     conductor.run()
 
 
-def _log_to(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _log_to(folder: Path) -> tuple[Path, IO[str]]:
+    """Send log records to standard error and to a file; return it, and what keeps it ours."""
+    path, lock = reserve_log(folder)
     to_file = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[logging.StreamHandler(), to_file])
     # One line per request says nothing that the server's side does not say better.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    return path
+    return path, lock
+
+
+def reserve_log(folder: Path) -> tuple[Path, IO[str]]:
+    """Return the first log file that no other conductor writes, and the lock to be kept open meanwhile.
+
+    Log files are renamed when they are full, which two processes cannot both do.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        name = "conductor" if number == 1 else f"conductor-{number}"
+        lock = (folder / f".{name}.lock").open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+        else:
+            break
+    return folder / f"{name}.log", lock

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tomoservice.prep.flat_field import dead_pixels, reduce_frames
+from tomoservice.prep.flat_field import dead_pixels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,26 +57,33 @@ def _reference_table(scan: TomoScan) -> QualityTable:
     """Describe every flat and dark by a few numbers: a drifting beam shows in the means."""
     import pandas as pd
 
-    kinds = (("flat", scan.flats), ("dark", scan.darks))
-    rows = [row for kind, frames in kinds if frames is not None for row in _describe_frames(kind, frames)]
+    rows: list[dict[str, Any]] = []
+    flat, dark = (
+        None if frames is None else _describe_frames(kind, frames, rows)
+        for kind, frames in (("flat", scan.flats), ("dark", scan.darks))
+    )
     summary: dict[str, Any] = {
         "flats": 0 if scan.flats is None else scan.flats.shape[0],
         "darks": 0 if scan.darks is None else scan.darks.shape[0],
     }
-    if scan.flats is not None:
-        flat = reduce_frames(scan.flats[:], "mean")
-        dark = None if scan.darks is None else reduce_frames(scan.darks[:], "mean")
+    if flat is not None:
         summary["dead_pixels"] = int(np.count_nonzero(dead_pixels(flat, dark)))
     return QualityTable("references", pd.DataFrame(rows), summary)
 
 
-def _describe_frames(kind: str, frames: Frames) -> Iterator[dict[str, Any]]:
+def _describe_frames(kind: str, frames: Frames, rows: list[dict[str, Any]]) -> NDArray[np.float32]:
+    """Append a row per frame and return the mean (row, column) of all, holding one frame at a time."""
+    total = np.zeros(frames.shape[1:], np.float64)
     for index in range(frames.shape[0]):
         frame = frames[index]
-        yield {
-            "kind": kind,
-            "frame": index,
-            "mean": float(frame.mean(dtype=np.float64)),
-            "minimum": float(frame.min()),
-            "maximum": float(frame.max()),
-        }
+        total += frame
+        rows.append(
+            {
+                "kind": kind,
+                "frame": index,
+                "mean": float(frame.mean(dtype=np.float64)),
+                "minimum": float(frame.min()),
+                "maximum": float(frame.max()),
+            }
+        )
+    return (total / max(frames.shape[0], 1)).astype(np.float32)

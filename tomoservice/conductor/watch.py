@@ -17,7 +17,8 @@ from tomoservice.errors import ClaimLostError, ServiceUnavailableError
 logger = logging.getLogger(__name__)
 
 LOOK_S = 1.0
-"""How often requests to stop are looked for and progress is written."""
+"""How often requests to stop are looked for and progress is written, unless the lease is very short."""
+LOOKS_PER_LEASE = 10
 
 
 class StopReason(StrEnum):
@@ -84,13 +85,14 @@ class JobWatch:
         claim = self._writer.claim
         renewed = time.monotonic()
         written: Progress | None = None
-        while not self._finished.wait(LOOK_S):
+        pause = min(LOOK_S, claim.lease_s / LOOKS_PER_LEASE)
+        while not self._finished.wait(pause):
             try:
-                if self._writer.cancel_requested():
-                    self._reason = StopReason.CANCELLED
                 if time.monotonic() - renewed > claim.lease_s / 3:
                     claim.renew()
                     renewed = time.monotonic()
+                if self._writer.cancel_requested():
+                    self._reason = StopReason.CANCELLED
                 if self._progress is not written:
                     written = self._progress
                     self._writer.progress(written)
