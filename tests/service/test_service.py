@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -218,6 +218,12 @@ def test_a_conductor_that_cannot_be_started_is_tried_again(
         wait_for(started.exists, 10)
     finally:
         supervisor.stop()
+
+
+def test_a_run_that_is_not_there_is_not_another_one(tomo: Tomo, publish_run: Callable[..., str]) -> None:
+    assert tomo.raw[publish_run()].metadata["stop"]["exit_status"] == "success"
+    with pytest.raises(KeyError):
+        tomo.raw["no-such-run-at-all"]
 
 
 def test_where_the_service_is_can_be_read(quiet_service: RunningService) -> None:

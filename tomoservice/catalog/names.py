@@ -17,6 +17,8 @@ CLAIM_PREFIX = "claim-"
 RECONSTRUCTION_SPEC = "TomoReconstruction"
 RECONSTRUCTION_VERSION = "1"
 RAW_SPEC = "CatalogOfBlueskyRuns"
+RAW_SPEC_VERSION = "3.0"
+"""With it, clients look for whole uids only; without, a uid that is absent finds another run."""
 
 KEY_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 """What the key of a run or a reconstruction looks like.

@@ -80,7 +80,10 @@ def _any_version(registry: ValidationRegistry) -> AnyVersionRegistry:
 def _creating_top_containers(tree: Any) -> Callable[[], Awaitable[None]]:
     async def create() -> None:
         # Before the first request, so that nobody finds a service without them.
-        for key, specs in ((names.RAW, [Spec(names.RAW_SPEC)]), (names.PROCESSED, [])):
+        for key, specs in (
+            (names.RAW, [Spec(names.RAW_SPEC, version=names.RAW_SPEC_VERSION)]),
+            (names.PROCESSED, []),
+        ):
             with suppress(Collision):
                 await tree.create_node(StructureFamily.container, {}, key=key, specs=specs)
 
