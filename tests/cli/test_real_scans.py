@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion
 
 from tomoservice.cli import run
 
@@ -63,9 +64,10 @@ def test_nxtomo_and_its_tiff_form(data_dir: Path, tmp_path: Path) -> None:
     nexus = reconstruct(folder / "24737.nxs", tmp_path / "n.h5", "--rotation-axis", "85.5")
     tiff = reconstruct(folder / "tiff", tmp_path / "t.h5", "--rotation-axis", "85.5")
     assert np.isfinite(nexus).all()
-    slice_90 = nexus[90][within(160, 70)]
-    assert mode(slice_90, 0.009, 0.018) == pytest.approx(0.0128, rel=0.05)
-    assert mode(slice_90, 0.085, 0.105) == pytest.approx(0.095, rel=0.05)
+    # The inclusion has too few pixels for a mode; away from its edge they are alike.
+    inclusion = (nexus[90] > 0.05) & within(160, 70)
+    assert nexus[90][binary_erosion(inclusion, iterations=3)].mean() == pytest.approx(0.095, rel=0.03)
+    assert mode(nexus[90][within(160, 70)], 0.009, 0.018) == pytest.approx(0.0128, rel=0.03)
     # The text file beside the TIFFs has angles that differ by up to 0.0003 degrees from the NeXus file's.
     assert np.abs(nexus - tiff).max() < 1e-4 * nexus.max()
 
