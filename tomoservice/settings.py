@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_serializer
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -66,10 +65,6 @@ class ConductorSettings(_Section):
     """Memory that a reconstruction may use, in bytes; without it, half of what is free at the start."""
     max_crashes: int = Field(default=3, ge=1)
     """How many conductors may die of the same reconstruction before it counts as failed."""
-
-    def memory_budget(self) -> int:
-        """Return the memory in bytes that a reconstruction may use."""
-        return self.memory_bytes or int(psutil.virtual_memory().available // 2)
 
 
 class Settings(BaseSettings):

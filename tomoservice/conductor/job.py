@@ -40,6 +40,7 @@ from tomoservice.errors import (
     TomoserviceError,
 )
 from tomoservice.pipeline import Plan, Slab, compute, prepare
+from tomoservice.pipeline.memory import memory_budget
 from tomoservice.provenance import fingerprint, make_record, software_versions
 from tomoservice.recipe import parse_recipe
 from tomoservice.scan import TomoScan
@@ -121,7 +122,7 @@ def reconstruct(job: Job, watch: JobWatch) -> Progress:
         The recipe does not fit, the scan cannot be read, the disk is full, ...
     """
     began = datetime.now(UTC)
-    memory = job.settings.conductor.memory_budget()
+    memory = memory_budget(job.settings.conductor.memory_bytes)
     recipe = parse_recipe(job.record.metadata.recipe, name=job.record.metadata.recipe_name or "recipe")
     watch.report(Progress("opening the raw data"))
     with _open(job, watch) as scan, _notes_in_errors(scan), _raw_fingerprint(watch, scan) as raw:
