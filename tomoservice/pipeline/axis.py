@@ -67,13 +67,18 @@ def resolve_axis(
         case AxisFourier():
             result = axis.fourier(views.sinograms(), selection.angles_deg, search=stage.search)
         case AxisPhaseCorrelation():
-            result = axis.phase_correlation(*views.opposite())
+            opposite = views.opposite()
+            if opposite is None:
+                raise GeometryError(
+                    "no two projections are 180 degrees apart, so none can be registered with its mirror; "
+                    "find the axis by rotation_axis.method 'fourier', or give it by 'value'"
+                )
+            result = axis.phase_correlation(*opposite)
         case AxisAuto():
-            pair = axis.opposite_pair(selection.angles_deg)
             result = axis.auto(
                 views.sinograms(),
                 selection.angles_deg,
-                projections=None if pair is None else views.opposite(),
+                projections=views.opposite(),
                 search=stage.search,
             )
         case _:
@@ -133,14 +138,11 @@ class _Views:
             slice(first, high, step), columns=slice(0, width), binning=1, cancelled=self.cancelled
         )
 
-    def opposite(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return two projections (row, column) that are 180 degrees apart, or say that there are none."""
+    def opposite(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Return two projections (row, column) that are 180 degrees apart, or None if there are none."""
         pair = axis.opposite_pair(self.selection.angles_deg)
         if pair is None:
-            raise GeometryError(
-                "no two projections are 180 degrees apart, so none can be registered with its mirror; find "
-                "the axis by rotation_axis.method 'fourier', or give it by 'value'"
-            )
+            return None
         kept = self.selection.rows
         fitting = self.budget // (VIEWS_HELD * self.preprocessor.width * FLOAT_BYTES)
         half = max(min(fitting, OPPOSITE_ROWS) // 2, 1)

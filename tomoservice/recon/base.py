@@ -185,6 +185,11 @@ def reconstruct(
     return reconstructor.plan(angles_deg, columns, options).execute(sinograms, rotation_axis)
 
 
+def sinogram_and_slice_bytes(angles: int, columns: int) -> int:
+    """Return the bytes of one row of a slab, float32: its sinogram and its slice."""
+    return 4 * (angles * columns + columns * columns)
+
+
 def checked_angles(angles_deg: ArrayLike, columns: int) -> NDArray[np.float64]:
     """Return the angles in radians, or say what makes no tomogram.
 

@@ -25,6 +25,7 @@ from tomoservice.recon.base import (
     Slab,
     checked_angles,
     circle_mask,
+    sinogram_and_slice_bytes,
 )
 from tomoservice.recon.filtering import ProjectionFilter, window_samples
 from tomoservice.recon.weights import angular_weights
@@ -60,7 +61,7 @@ class FourierReconstructor:
 
     def memory_per_row(self, angles: int, columns: int) -> int:
         """Estimate the bytes that each row of a slab takes: sinogram and slice."""
-        return 4 * (angles * columns + columns * columns)
+        return sinogram_and_slice_bytes(angles, columns)
 
     def memory_fixed(self, angles: int, columns: int, threads: int) -> int:
         """Estimate the bytes that a plan and its working space take."""
