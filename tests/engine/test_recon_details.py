@@ -16,7 +16,7 @@ from tests.engine.ellipses import flat_regions, phantom, project, radius_map, ra
 from tests.engine.real_scans import savu, tooth
 from tomoservice.errors import EngineError
 from tomoservice.pipeline.plan import reconstruction_options
-from tomoservice.recipe.stages import FourierFbp
+from tomoservice.recipe.stages.reconstruction import FourierFbp
 from tomoservice.recon import (
     FilterName,
     ReconstructionOptions,

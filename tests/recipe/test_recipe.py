@@ -25,7 +25,8 @@ from tomoservice.recipe import (
     shipped_recipes,
 )
 from tomoservice.recipe.migrations import migrate
-from tomoservice.recipe.stages import AxisValue, StandardMinusLog
+from tomoservice.recipe.stages.minus_log import StandardMinusLog
+from tomoservice.recipe.stages.rotation_axis import AxisValue
 
 STAGES = [
     "frames",

@@ -17,7 +17,7 @@ from tomoservice.pipeline.memory import piece_bytes
 from tomoservice.pipeline.preprocess import Preprocessor
 from tomoservice.pipeline.selection import Selection
 from tomoservice.recipe import Recipe
-from tomoservice.recipe.stages import AxisAuto, AxisFourier, AxisPhaseCorrelation, AxisValue
+from tomoservice.recipe.stages.rotation_axis import AxisAuto, AxisFourier, AxisPhaseCorrelation, AxisValue
 from tomoservice.scan import TomoScan
 
 SAMPLE_ROWS = 8

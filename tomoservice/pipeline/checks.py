@@ -10,7 +10,7 @@ from tomoservice.geometry import angular_range_deg
 from tomoservice.pipeline.selection import Selection
 from tomoservice.prep.flat_field import reduce_frames
 from tomoservice.recipe import Recipe
-from tomoservice.recipe.stages import StandardFlatField
+from tomoservice.recipe.stages.flat_field import StandardFlatField
 from tomoservice.scan import TomoScan
 from tomoservice.sources import check_frames
 

@@ -14,7 +14,8 @@ from tomoservice.pipeline.layout import Slab, chunk_shape, cut_into_slabs
 from tomoservice.pipeline.memory import memory_budget, plan_memory
 from tomoservice.pipeline.selection import Selection, select
 from tomoservice.recipe import Recipe
-from tomoservice.recipe.stages import AxisValue, Reconstruction
+from tomoservice.recipe.stages.reconstruction import Reconstruction
+from tomoservice.recipe.stages.rotation_axis import AxisValue
 from tomoservice.recon import FilterName, Padding, ReconstructionOptions, get_reconstructor
 from tomoservice.scan import TomoScan
 

@@ -14,7 +14,8 @@ from tomoservice.pipeline.selection import Selection, bin_frames
 from tomoservice.prep.flat_field import correct, reduce_frames
 from tomoservice.prep.minus_log import minus_log
 from tomoservice.recipe import Recipe
-from tomoservice.recipe.stages import StandardFlatField, StandardMinusLog
+from tomoservice.recipe.stages.flat_field import StandardFlatField
+from tomoservice.recipe.stages.minus_log import StandardMinusLog
 from tomoservice.scan import Frames, TomoScan
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tomoservice.errors import RecipeError
 from tomoservice.geometry import axis_to_selection, check_angles
 from tomoservice.recipe import Recipe
-from tomoservice.recipe.stages import Range
+from tomoservice.recipe.stages.frames import Range
 from tomoservice.scan import TomoScan
 
 

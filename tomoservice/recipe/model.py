@@ -12,23 +12,16 @@ from pydantic import Field, ValidationError
 from tomoservice.errors import RecipeError
 from tomoservice.recipe.migrations import SCHEMA_VERSION, migrate
 from tomoservice.recipe.problems import describe_problems
-from tomoservice.recipe.stages import (
-    AxisAuto,
-    FlatField,
-    FourierFbp,
-    Frames,
-    Integer,
-    MinusLog,
-    NoOutliers,
-    NoPhase,
-    NoStripes,
-    Output,
-    Reconstruction,
-    RotationAxis,
-    StageModel,
-    StandardFlatField,
-    StandardMinusLog,
-)
+from tomoservice.recipe.stages.base import Integer, StageModel
+from tomoservice.recipe.stages.flat_field import FlatField, StandardFlatField
+from tomoservice.recipe.stages.frames import Frames
+from tomoservice.recipe.stages.minus_log import MinusLog, StandardMinusLog
+from tomoservice.recipe.stages.outliers import NoOutliers
+from tomoservice.recipe.stages.output import Output
+from tomoservice.recipe.stages.phase import NoPhase
+from tomoservice.recipe.stages.reconstruction import FourierFbp, Reconstruction
+from tomoservice.recipe.stages.rotation_axis import AxisAuto, RotationAxis
+from tomoservice.recipe.stages.stripes import NoStripes
 from tomoservice.recipe.text import write_yaml
 
 NOT_HASHED = frozenset({"name", "description"})

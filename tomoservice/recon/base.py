@@ -27,8 +27,31 @@ class Padding(StrEnum):
     EDGE = "edge"
 
 
-@dataclass(frozen=True)
-class ReconstructionOptions:
+@dataclass(frozen=True, kw_only=True)
+class SliceOptions:
+    """Options that every method understands.
+
+    Parameters
+    ----------
+    size
+        Edge of a slice in pixels, the axis in its middle; None stands for as many as detector columns. More
+        make sense where the axis lies near one side of the detector and the scan covers a whole turn.
+    mask_circle
+        Set what lies outside the circle of diameter `size` around the axis to zero. Nothing there is measured
+        at all angles, and leaving it out saves a quarter of the time.
+    """
+
+    size: int | None = None
+    mask_circle: bool = True
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 2:
+            msg = f"size is the edge of a slice in pixels, at least 2, got {self.size}"
+            raise EngineError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionOptions(SliceOptions):
     """Options that every filtered back-projection understands.
 
     Parameters
@@ -44,18 +67,20 @@ class ReconstructionOptions:
         values are then exact) or the outermost values of each projection, fading over half its width (for a
         sample wider than the field of view: hardly a bright rim, grey values still not exact). How far the
         padding reaches is not an option: always far enough.
-    mask_circle
-        Set what lies outside the circle of diameter N around the axis to zero. Nothing there is measured at
-        all angles, and leaving it out saves a quarter of the time.
+    half_acquisition
+        Whether the axis lies so far to one side that only a whole turn sees all of the sample: columns that
+        opposite views both see are then faded into one another before they are filtered (see
+        `tomoservice.recon.half_acquisition`), and each view stands for its own half.
     """
 
     filter_name: FilterName = FilterName.RAMP
     filter_cutoff: float = 1.0
     butterworth_order: int = 2
     padding: Padding = Padding.ZERO
-    mask_circle: bool = True
+    half_acquisition: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.filter_cutoff <= 1:
             msg = f"filter_cutoff is a fraction of the Nyquist frequency in (0, 1], got {self.filter_cutoff}"
             raise EngineError(msg)
@@ -92,7 +117,7 @@ class ReconstructionPlan(Protocol):
         Returns
         -------
         (row, N, N) float32 array
-            Linear attenuation per pixel; N is the number of detector columns.
+            Linear attenuation per pixel; N is the number of detector columns, or `SliceOptions.size`.
 
         Raises
         ------
@@ -121,7 +146,7 @@ class Reconstructor(Protocol):
         self,
         angles_deg: ArrayLike,
         columns: int,
-        options: ReconstructionOptions | None = None,
+        options: SliceOptions | None = None,
         *,
         threads: int | None = None,
     ) -> ReconstructionPlan:
@@ -133,8 +158,9 @@ class Reconstructor(Protocol):
             Angle of each projection in degrees, in any order and spacing.
         columns : int
             Detector columns N.
-        options : ReconstructionOptions, optional
-            Filter, padding, mask.
+        options : SliceOptions, optional
+            The method's own kind: `ReconstructionOptions` for filtered back-projection, `IterativeOptions`
+            for iterative methods; by default with their defaults.
         threads : int, optional
             Threads to use; by default as many as the process may. The result does not depend on it.
 
