@@ -15,7 +15,7 @@ from scipy.ndimage import label
 from tests.engine.ellipses import flat_regions, phantom, project, radius_map, rasterise
 from tests.engine.real_scans import savu, tooth
 from tomoservice.errors import EngineError
-from tomoservice.pipeline.plan import reconstruction_options
+from tomoservice.pipeline.options import slice_options
 from tomoservice.recipe.stages.reconstruction import FourierFbp
 from tomoservice.recon import (
     FilterName,
@@ -142,7 +142,7 @@ def test_wrong_options_are_refused():
 
 
 def test_options_that_nobody_gives_are_those_of_a_recipe():
-    assert reconstruction_options(FourierFbp()) == ReconstructionOptions()
+    assert slice_options(FourierFbp(), 64) == ReconstructionOptions(size=64)
 
 
 def test_unknown_method_names_the_known_ones():

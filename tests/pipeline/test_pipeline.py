@@ -171,7 +171,7 @@ class TestHoweverItIsCut:
     ) -> None:
         recipe = parse_recipe(known_axis(33.3))
         _, reference = volume_of(small.scan(), recipe)
-        monkeypatch.setattr("tomoservice.pipeline.slabs.plan_memory", lambda *_: MemoryPlan(5, 2**20))
+        monkeypatch.setattr("tomoservice.pipeline.slabs.plan_memory", lambda *_: MemoryPlan(5, False, 2**20))
         _, volume = volume_of(small.scan(), recipe)
         np.testing.assert_array_equal(volume, reference)
 
@@ -202,9 +202,30 @@ class TestWhatTheRecipeLeavesOut:
         lost = replace(small, projections=small.projections.copy())
         lost.projections[80] = 0
         with pytest.raises(InputError, match="projection 80 is all zero"):
-            prepare(lost.scan(), parse_recipe(known_axis(33.3)))
-        plan = prepare(lost.scan(), parse_recipe(known_axis(33.3, frames={"angles": {"stop": 60}})))
+            prepare(lost.scan(), parse_recipe(known_axis(33.3, frames={"lost": "error"})))
+        angles = {"stop": 60}
+        plan = prepare(
+            lost.scan(), parse_recipe(known_axis(33.3, frames={"angles": angles, "lost": "error"}))
+        )
         assert plan.selection.angles_deg.size == 60
+
+    def test_lost_frames_are_left_out_and_mentioned(self, small: PhantomScan) -> None:
+        lost = replace(small, projections=small.projections.copy())
+        lost.projections[[7, 80]] = 0
+        plan, volume = volume_of(lost.scan(), known_axis(33.3))
+        assert any("projections 7, 80 are all zero: lost" in note for note in plan.notes)
+        assert plan.resolved.frames.exclude == (7, 80)
+        assert plan.selection.angles_deg.size == 88
+        _, excluded = volume_of(small.scan(), known_axis(33.3, frames={"exclude": [80, 7]}))
+        np.testing.assert_array_equal(volume, excluded)
+        _, repeated = volume_of(lost.scan(), plan.resolved)
+        np.testing.assert_array_equal(volume, repeated)
+
+    def test_a_scan_that_lost_half_of_its_projections_is_refused(self, small: PhantomScan) -> None:
+        lost = replace(small, projections=small.projections.copy())
+        lost.projections[::2] = 0
+        with pytest.raises(InputError, match=r"projections 0, 2, .* \(45 in all\) are all zero"):
+            prepare(lost.scan(), Recipe())
 
     def test_flats_that_are_not_used_do_not_matter(self, small: PhantomScan) -> None:
         dark = replace(small, flats=np.zeros_like(small.flats))
@@ -226,6 +247,7 @@ class TestSaysNo:
             ({"frames": {"rows": {"stop": 22}}}, r"frames\.rows: got 0 to 22, but the scan has 21 rows"),
             ({"frames": {"rows": {"start": 21}}}, r"frames\.rows: got 21 to 21"),
             ({"frames": {"angles": {"stop": 1}}}, r"frames\.angles: 1 projection\(s\) kept of 90"),
+            ({"frames": {"exclude": [3, 90]}}, r"frames\.exclude: got 90, but the scan has 90 projections"),
             ({"frames": {"binning": 22}}, r"frames\.binning: got 22, but only 21 rows are kept"),
         ],
     )

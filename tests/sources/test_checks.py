@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tests.sources.documents import random_frames
 from tomoservice.errors import InputError
 from tomoservice.scan import ArrayFrames, ScanOrigin, TomoScan
-from tomoservice.sources import bad_frames, check_frames
+from tomoservice.sources import bad_frames, check_frames, check_projections, check_references
 from tomoservice.sources.checks import listed
 
 ORIGIN = ScanOrigin("dxchange", "scan.h5", {"projections": "/exchange/data", "flats": "/exchange/data_white"})
@@ -82,16 +82,19 @@ def test_a_sample_of_the_projections(parts: dict[str, NDArray[Any]]) -> None:
 def test_what_the_recipe_leaves_out_is_not_looked_at(parts: dict[str, NDArray[Any]]) -> None:
     parts["projections"][[8, 30]] = 0
     parts["flats"][1] = 0
-    assert check_frames(scan(**parts), projections=slice(9, 30), references=False) == []
-    assert check_frames(scan(**parts), projections=slice(1, None, 2), references=False) == []
+    numbers = np.arange(40)
+    assert check_projections(scan(**parts), numbers[9:30], most_lost=0).numbers.size == 0
+    assert check_projections(scan(**parts), numbers[1::2], most_lost=0).notes == []
     with pytest.raises(InputError, match="flat 1 is all zero"):
-        check_frames(scan(**parts), projections=slice(9, 30))
-    with pytest.raises(InputError, match=r"projection 30 is all zero.*frames\.angles in the recipe"):
-        check_frames(scan(**parts), projections=slice(10, 40, 4), references=False)
-    found = check_frames(scan(**parts), projections=slice(6, 12), references=False, allow_lost=True)
-    assert found == ["projection 8 is all zero: lost"]
+        check_references(scan(**parts))
+    with pytest.raises(InputError, match=r"projection 30 is all zero.*frames\.exclude"):
+        check_projections(scan(**parts), numbers[10:40:4], most_lost=0)
+    found = check_projections(scan(**parts), numbers[6:12], most_lost=0.2)
+    assert (found.numbers.tolist(), found.notes) == ([8], ["projection 8 is all zero: lost"])
     with pytest.raises(InputError, match="projection 8 is"):
-        check_frames(scan(**parts), projections=slice(0, None, 2), sample=10, references=False)
+        check_projections(scan(**parts), numbers[6:12], most_lost=0.1)
+    uneven = np.delete(numbers, [3, 8, 9, 20])
+    assert check_projections(scan(**parts), uneven, most_lost=1).numbers.tolist() == [30]
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 300])

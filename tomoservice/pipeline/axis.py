@@ -134,8 +134,8 @@ class _Views:
         # Evenly spaced, so that one pass over the frames reads them all.
         step = max(-(-(high - low) // most), 1)
         first = low + (high - 1 - low) % step // 2
-        return self.preprocessor.sinograms(
-            slice(first, high, step), columns=slice(0, width), binning=1, cancelled=self.cancelled
+        return self.preprocessor.line_integrals(
+            slice(first, high, step), slice(0, width), binning=1, cancelled=self.cancelled
         )
 
     def opposite(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:

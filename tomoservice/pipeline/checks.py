@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,34 +15,50 @@ from tomoservice.prep.flat_field import reduce_frames
 from tomoservice.recipe import Recipe
 from tomoservice.recipe.stages.flat_field import StandardFlatField
 from tomoservice.scan import TomoScan
-from tomoservice.sources import check_frames
+from tomoservice.sources import check_projections, check_references
 
 FEW_DEGREES = 150.0
 """Angles that cover less than this leave a wedge of the volume undetermined."""
+MOST_LOST = 0.2
+"""A scan that has lost a greater part of its projections is not reconstructed without a word."""
 LIKELY_RADIANS = 20
 """More projections than this within 2 pi degrees are more likely angles in radians."""
 
 
-def check_scan(scan: TomoScan, recipe: Recipe, selection: Selection) -> list[str]:
-    """Return what the user should know of the scan, or refuse it.
+@dataclass(frozen=True, slots=True)
+class CheckedScan:
+    """What a look at a scan's frames has shown."""
+
+    selection: Selection
+    """What is left to reconstruct from."""
+    lost: NDArray[np.integer[Any]]
+    """Projections that are left out because they hold nothing, in the order of acquisition."""
+    notes: list[str]
+    """What the user should know."""
+
+
+def check_scan(scan: TomoScan, recipe: Recipe, selection: Selection) -> CheckedScan:
+    """Look at the scan's frames and angles before any computing.
 
     Raises
     ------
     InputError
-        If flats or darks are missing against the recipe's wish, show no beam, or frames that the recipe uses
-        are lost.
+        If flats or darks are missing against the recipe's wish or show no beam, or projections are lost: any,
+        or too many to go without, as the recipe says.
     GeometryError
         If the angles look like radians.
     """
     corrected = isinstance(recipe.flat_field, StandardFlatField)
     if corrected:
         _check_beam(scan, selection)
-    return [
-        *scan.notes,
-        *_check_references(scan, recipe),
-        *check_frames(scan, projections=selection.angles, references=corrected),
-        *_check_coverage(selection.angles_deg),
-    ]
+    most_lost = MOST_LOST if recipe.frames.lost == "leave_out" else 0.0
+    notes = [*scan.notes, *_check_references(scan, recipe)]
+    notes += check_references(scan) if corrected else []
+    found = check_projections(scan, selection.projections, most_lost=most_lost)
+    if found.numbers.size:
+        selection = selection.without(found.numbers)
+    notes += found.notes + _check_coverage(selection.angles_deg)
+    return CheckedScan(selection, found.numbers, notes)
 
 
 def _check_references(scan: TomoScan, recipe: Recipe) -> list[str]:

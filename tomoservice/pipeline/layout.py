@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 CHUNK_EDGE = 64
 """Edge of a chunk along y and x: any of the three planes is then read at about the same speed."""
-SLICE_MULTIPLE = 8
-"""Slabs hold this many slices times a power of two."""
+SHALLOWEST = 8
+"""Slices of a slab, at least; of a method that computes more of them together, as many."""
 DEEPEST = 64
 """Slices of a slab, at most."""
-SLAB_WORK = 2.5e10
+SLAB_WORK = 1e11
 """Angles x columns x columns of a slab that takes a core about a second by Fourier reconstruction."""
 
 
@@ -27,15 +27,29 @@ class Slab:
     """First slice that no longer belongs to it."""
 
 
-def chunk_shape(shape: tuple[int, int, int], angles: int) -> tuple[int, int, int]:
+def chunk_shape(
+    shape: tuple[int, int, int], angles: int, *, row_group: int = 1, work: float = SLAB_WORK
+) -> tuple[int, int, int]:
     """Return the chunks of a volume (z, y, x): 8 to 64 slices, about a second's work, and 64 x 64 pixels.
 
     It depends only on the problem, never on the machine, so a volume can be finished elsewhere.
+
+    Parameters
+    ----------
+    shape
+        Of the volume.
+    angles
+        Projections.
+    row_group
+        Slices that the method computes together.
+    work
+        Angles x columns x columns that the method does in about a second.
     """
     slices, rows, columns = shape
-    per_second = max(SLAB_WORK / max(angles * columns * columns, 1), 1)
-    wanted = SLICE_MULTIPLE * 2 ** round(math.log2(per_second / SLICE_MULTIPLE))
-    depth = min(max(int(wanted), SLICE_MULTIPLE), DEEPEST, max(slices, 1))
+    least = max(SHALLOWEST, row_group)
+    per_second = max(work / max(angles * columns * columns, 1), 1)
+    wanted = least * 2 ** round(math.log2(per_second / least))
+    depth = min(max(int(wanted), least), max(DEEPEST, row_group), max(slices, 1))
     return depth, min(CHUNK_EDGE, rows), min(CHUNK_EDGE, columns)
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import psutil
 
 from tomoservice.errors import MemoryBudgetError
-from tomoservice.pipeline.layout import chunk_shape
-from tomoservice.pipeline.selection import Selection
 from tomoservice.recon import Reconstructor
 from tomoservice.threads import available_threads
 
@@ -21,6 +19,30 @@ PIECE_SHARE = 32
 PIECES_HELD = 3
 """... and are held so many times: as read, corrected, and on their way into the sinograms."""
 FLOAT_BYTES = 4
+BLOCKS = 6
+"""A volume is computed from so many readings at least, so that reading and writing hide behind computing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What the memory of a reconstruction depends on."""
+
+    slices: int
+    """Slices of the volume."""
+    angles: int
+    """Lines of a sinogram."""
+    width: int
+    """Columns of a sinogram."""
+    size: int
+    """Edge of a slice."""
+    depth: int
+    """Slices of a slab."""
+    margin: int = 0
+    """Rows on either side that the stages before the reconstruction look at."""
+    working_rows: int = 0
+    """Rows of sinograms that the stages hold beside the block they work on."""
+    read_whole: bool = False
+    """Whether reading a row reads the whole frame, so that few readings matter more than overlap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +50,9 @@ class MemoryPlan:
     """What is held at once within a budget."""
 
     rows: int
-    """Slices whose sinograms and pixels are held at once."""
+    """Slices that are computed from one reading of the scan."""
+    ahead: bool
+    """Whether the next block is read, and the last slab written, while one is computed."""
     piece_bytes: int
     """Raw bytes that are read and corrected at once."""
 
@@ -43,32 +67,57 @@ def piece_bytes(budget: int) -> int:
     return min(max(budget // PIECE_SHARE, SMALLEST_PIECE), LARGEST_PIECE)
 
 
-def plan_memory(reconstructor: Reconstructor, selection: Selection, budget: int) -> MemoryPlan:
+def plan_memory(reconstructor: Reconstructor, problem: Problem, budget: int) -> MemoryPlan:
     """Return what fits into `budget` bytes.
 
     Raises
     ------
     MemoryBudgetError
-        If not even the slices that share a transform fit.
+        If not even the slices that are computed together fit.
     """
-    angles, width, group = selection.angles_deg.size, selection.width, reconstructor.row_group
-    piece = piece_bytes(budget)
-    per_row = reconstructor.memory_per_row(angles, width)
-    fixed = reconstructor.memory_fixed(angles, width, available_threads()) + PIECES_HELD * piece
-    depth = chunk_shape((selection.slices, width, width), angles)[0]
-    # Where a slab's edge cuts a group, the whole group is computed, on either side.
-    margin = 2 * (group - 1)
-    rows = (budget - fixed) // per_row - margin
-    if rows < depth:
-        # The slab is put together from parts, and held whole beside them.
-        fixed += depth * width * width * FLOAT_BYTES
-        rows = (budget - fixed) // per_row - margin
-    least = min(group, selection.slices)
+    group = reconstructor.row_group
+    rows = _rows(reconstructor, problem, budget, ahead=True)
+    if rows >= min(max(problem.depth, group), problem.slices):
+        if not problem.read_whole:
+            wanted = -(-problem.slices // BLOCKS)
+            rows = min(rows, max(-(-wanted // problem.depth) * problem.depth, group))
+        return MemoryPlan(rows, ahead=True, piece_bytes=piece_bytes(budget))
+    rows = _rows(reconstructor, problem, budget, ahead=False)
+    least = min(group, problem.slices)
     if rows < least:
-        raise MemoryBudgetError(
-            f"the smallest piece, {least} slices of {width} x {width} from {angles} projections, takes "
-            f"{(fixed + (least + margin) * per_row) / 2**20:.0f} MiB, the memory budget is "
-            f"{budget / 2**20:.0f} MiB; raise the budget, or set frames.binning to 2 or frames.columns to "
-            "fewer columns"
+        needed = _fixed(reconstructor, problem, budget, ahead=False) + _per_row(problem) * (
+            least + _more_rows(problem, group)
         )
-    return MemoryPlan(int(rows), piece)
+        raise MemoryBudgetError(
+            f"the smallest piece, {least} slices of {problem.size} x {problem.size} from {problem.angles} "
+            f"projections, takes {needed / 2**20:.0f} MiB, the memory budget is {budget / 2**20:.0f} MiB; "
+            "raise the budget, or set frames.binning to 2 or frames.columns to fewer columns"
+        )
+    return MemoryPlan(rows, ahead=False, piece_bytes=piece_bytes(budget))
+
+
+def _rows(reconstructor: Reconstructor, problem: Problem, budget: int, *, ahead: bool) -> int:
+    """Return how many rows of sinograms fit beside what is held anyway."""
+    free = budget - _fixed(reconstructor, problem, budget, ahead=ahead)
+    held = free // (_per_row(problem) * (2 if ahead else 1))
+    return int(held - _more_rows(problem, reconstructor.row_group))
+
+
+def _per_row(problem: Problem) -> int:
+    return problem.angles * problem.width * FLOAT_BYTES
+
+
+def _more_rows(problem: Problem, group: int) -> int:
+    """Return the rows that a block holds beside its own: margins, and the rest of groups that it cuts."""
+    return 2 * problem.margin + problem.working_rows + 2 * (group - 1)
+
+
+def _fixed(reconstructor: Reconstructor, problem: Problem, budget: int, *, ahead: bool) -> int:
+    one_slice = problem.size * problem.size * FLOAT_BYTES
+    # The slab that is filled, the one that is written, and a group that a slab's edge cuts.
+    slices = problem.depth * (2 if ahead else 1) + reconstructor.row_group
+    return (
+        reconstructor.memory_fixed(problem.angles, problem.width, available_threads())
+        + PIECES_HELD * piece_bytes(budget)
+        + slices * one_slice
+    )

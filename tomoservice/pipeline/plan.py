@@ -6,17 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tomoservice.axis import AxisResult
 from tomoservice.errors import RecipeError
 from tomoservice.pipeline.axis import describe_search, resolve_axis
 from tomoservice.pipeline.checks import check_scan
+from tomoservice.pipeline.finishing import UM_PER_CM, Finisher
 from tomoservice.pipeline.layout import Slab, chunk_shape, cut_into_slabs
-from tomoservice.pipeline.memory import memory_budget, plan_memory
+from tomoservice.pipeline.memory import Problem, memory_budget, plan_memory
 from tomoservice.pipeline.selection import Selection, select
 from tomoservice.recipe import Recipe
-from tomoservice.recipe.stages.reconstruction import Reconstruction
 from tomoservice.recipe.stages.rotation_axis import AxisValue
-from tomoservice.recon import FilterName, Padding, ReconstructionOptions, get_reconstructor
+from tomoservice.recon import get_reconstructor
 from tomoservice.scan import TomoScan
 
 Progress = Callable[[str], None]
@@ -41,6 +44,8 @@ class Plan:
     """The slabs, from the top."""
     axis: AxisResult | None
     """How the rotation axis was found, or None if the recipe gave it."""
+    size: int
+    """Edge of a slice as the engine computes it, before it is cropped."""
     voxel_size_um: float | None
     """Edge of a voxel in micrometres, if the scan tells the pixel size."""
     notes: tuple[str, ...]
@@ -53,6 +58,27 @@ class Plan:
         if not isinstance(axis, AxisValue):
             raise RecipeError("rotation_axis: a resolved recipe holds a value")
         return axis.value
+
+    def axes(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Return the column of the rotation axis in the sinograms of slices `start` to `stop`."""
+        return np.full(stop - start, self.selection.axis(self.rotation_axis))
+
+    @property
+    def problem(self) -> Problem:
+        """What the memory of the reconstruction depends on."""
+        return Problem(
+            slices=self.shape[0],
+            angles=self.selection.angles_deg.size,
+            width=self.selection.width,
+            size=self.size,
+            depth=self.chunks[0],
+        )
+
+    @property
+    def finisher(self) -> Finisher:
+        """What is done to slices after the reconstruction."""
+        per_cm = self.recipe.output.units == "per_cm" and self.voxel_size_um is not None
+        return Finisher(scale=UM_PER_CM / self.voxel_size_um if per_cm and self.voxel_size_um else 1.0)
 
     @property
     def units(self) -> str:
@@ -125,17 +151,22 @@ def prepare(
             "output.units: got 'per_cm', but the scan does not tell its pixel size; use 'per_pixel'",
             name=recipe.name or "recipe",
         )
-    plan_memory(get_reconstructor(recipe.reconstruction.method), selection, budget)
+    reconstructor = get_reconstructor(recipe.reconstruction.method)
+    size = selection.width
+    shape = (selection.slices, size, size)
+    chunks = chunk_shape(shape, selection.angles_deg.size, row_group=reconstructor.row_group)
+    problem = Problem(selection.slices, selection.angles_deg.size, selection.width, size, chunks[0])
+    plan_memory(reconstructor, problem, budget)
     say("checking the scan")
-    notes = check_scan(scan, recipe, selection)
+    checked = check_scan(scan, recipe, selection)
+    resolved, selection, notes = recipe, checked.selection, checked.notes
+    if checked.lost.size:
+        resolved = excluding(resolved, checked.lost)
     say("finding the rotation axis")
     axis = resolve_axis(scan, recipe, selection, budget=budget, cancelled=cancelled)
-    resolved = recipe
     if axis is not None:
-        resolved = recipe.changed(rotation_axis=AxisValue(value=axis.rotation_axis))
+        resolved = resolved.changed(rotation_axis=AxisValue(value=axis.rotation_axis))
         notes += describe_search(axis, scan)
-    shape = (selection.slices, selection.width, selection.width)
-    chunks = chunk_shape(shape, selection.angles_deg.size)
     return Plan(
         recipe=recipe,
         resolved=resolved,
@@ -144,9 +175,16 @@ def prepare(
         chunks=chunks,
         slabs=cut_into_slabs(shape[0], chunks[0]),
         axis=axis,
+        size=size,
         voxel_size_um=voxel,
         notes=tuple(notes),
     )
+
+
+def excluding(recipe: Recipe, lost: NDArray[np.integer[Any]]) -> Recipe:
+    """Return the recipe with these projections excluded, too."""
+    left_out = sorted({*recipe.frames.exclude, *(int(number) for number in lost)})
+    return recipe.changed(frames=recipe.frames.model_copy(update={"exclude": tuple(left_out)}))
 
 
 def find_axis(
@@ -165,24 +203,12 @@ def find_axis(
     InputError, GeometryError, CancelledError
         As `prepare`.
     """
-    selection = select(scan, recipe)
-    check_scan(scan, recipe, selection)
+    selection = check_scan(scan, recipe, select(scan, recipe)).selection
     budget = memory_budget(memory_bytes)
     found = resolve_axis(scan, recipe, selection, budget=budget, cancelled=cancelled)
     if found is None:
         raise RecipeError("rotation_axis.method: got 'value', wants a method to find the axis")
     return found
-
-
-def reconstruction_options(stage: Reconstruction) -> ReconstructionOptions:
-    """Return a recipe's reconstruction stage in the engine's terms."""
-    return ReconstructionOptions(
-        filter_name=FilterName(stage.filter),
-        filter_cutoff=stage.filter_cutoff,
-        butterworth_order=stage.filter_order,
-        padding=Padding(stage.padding),
-        mask_circle=stage.circular_mask,
-    )
 
 
 def _silent(_message: str) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tomoservice.errors import CancelledError, InputError
+from tomoservice.errors import CancelledError
 from tomoservice.pipeline.memory import LARGEST_PIECE
+from tomoservice.pipeline.reading import ProjectionReader, length
 from tomoservice.pipeline.selection import Selection, bin_frames
 from tomoservice.prep.flat_field import correct, reduce_frames
 from tomoservice.prep.minus_log import minus_log
@@ -17,6 +19,9 @@ from tomoservice.recipe import Recipe
 from tomoservice.recipe.stages.flat_field import StandardFlatField
 from tomoservice.recipe.stages.minus_log import StandardMinusLog
 from tomoservice.scan import Frames, TomoScan
+
+Timer = Callable[[str], AbstractContextManager[None]]
+"""Makes a context that takes the time of the stage with this name."""
 
 
 class Preprocessor:
@@ -28,7 +33,7 @@ class Preprocessor:
     def __init__(
         self, scan: TomoScan, recipe: Recipe, selection: Selection, piece_bytes: int = LARGEST_PIECE
     ) -> None:
-        self._piece_bytes = piece_bytes
+        self._reader = ProjectionReader(scan, selection, piece_bytes)
         self._scan = scan
         self._recipe = recipe
         self._selection = selection
@@ -40,23 +45,20 @@ class Preprocessor:
 
     def sinograms(
         self,
-        rows: slice,
+        start: int,
+        stop: int,
         *,
-        columns: slice | None = None,
-        binning: int | None = None,
-        timed: Callable[[str], None] | None = None,
+        timed: Timer | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the line integrals of some detector rows as sinograms.
+        """Return the line integrals behind slices `start` to `stop`, all stages applied.
 
         Parameters
         ----------
-        rows
-            Detector rows, a multiple of `binning`; only without binning may they have a step.
-        columns, binning
-            What to keep of each row; by default what the recipe selects.
+        start, stop
+            Slices of the volume.
         timed
-            Called with the name of a stage when a piece of it is done.
+            Makes a context that takes the time of the stage with this name.
         cancelled
             Asked between pieces whether to stop.
 
@@ -71,31 +73,48 @@ class Preprocessor:
         InputError
             If the frames cannot be read.
         """
-        columns = self._selection.columns if columns is None else columns
-        binning = self._selection.binning if binning is None else binning
+        rows = self._selection.detector_rows(start, stop)
+        return self.line_integrals(
+            rows, self._selection.columns, self._selection.binning, timed=timed, cancelled=cancelled
+        )
+
+    def line_integrals(
+        self,
+        rows: slice,
+        columns: slice,
+        binning: int,
+        *,
+        timed: Timer | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return the line integrals (row, angle, column) of some detector rows, corrected by the beam alone.
+
+        Rows are a multiple of `binning`; only without binning may they have a step. Otherwise as `sinograms`.
+        """
+        time = timed or _untimed
         flat, dark = self._reduced_flat(rows, columns)
         count = self._selection.angles_deg.size
         shape = (length(rows) // binning, count, length(columns) // binning)
         result = np.empty(shape, np.float32)
-        for angles, kept in self._pieces(rows, columns):
+        pieces = self._reader.pieces(rows, columns)
+        while True:
             if cancelled is not None and cancelled():
                 raise CancelledError("stopped while reading projections")
-            frames = self._scan.projections[angles, rows, columns]
-            if timed:
-                timed("read")
-            integrals = self._line_integrals(frames, flat, dark, binning)
-            result[:, kept] = integrals.transpose(1, 0, 2)
-            if timed:
-                timed("flat_field_and_minus_log")
-        return result
+            with time("read"):
+                piece = next(pieces, None)
+            if piece is None:
+                return result
+            with time("correct"):
+                integrals = self._line_integrals(piece[1], flat, dark, binning)
+                result[:, piece[0]] = integrals.transpose(1, 0, 2)
 
-    def projections(self, indices: tuple[int, ...], rows: slice) -> NDArray[np.float32]:
+    def projections(self, lines: tuple[int, ...], rows: slice) -> NDArray[np.float32]:
         """Return single projections, unbinned and in full width, as line integrals.
 
         Parameters
         ----------
-        indices
-            Projections among those that the recipe keeps.
+        lines
+            Their lines in a sinogram.
         rows
             Detector rows.
 
@@ -105,9 +124,7 @@ class Preprocessor:
         """
         columns = slice(0, self._scan.shape[2])
         flat, dark = self._reduced_flat(rows, columns)
-        first, step = self._selection.angles.start, self._selection.angles.step
-        frames = [self._scan.projections[first + i * step, rows, columns] for i in indices]
-        return self._line_integrals(np.stack(frames), flat, dark, binning=1)
+        return self._line_integrals(self._reader.at(lines, rows, columns), flat, dark, binning=1)
 
     def _line_integrals(
         self,
@@ -155,23 +172,7 @@ class Preprocessor:
     ) -> NDArray[np.float32] | None:
         return None if frames is None else reduce_frames(frames[:, rows, columns], method)
 
-    def _pieces(self, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
-        """Cut the angles so that a piece of raw frames is small: where to read from, where to put it."""
-        angles = self._selection.angles
-        pixel = max(self._scan.projections.dtype.itemsize, 4)
-        per_frame = length(rows) * length(columns) * pixel
-        if per_frame == 0:
-            raise InputError(self._scan.origin.location, "no rows or columns are kept")
-        at_once = max(1, self._piece_bytes // per_frame)
-        count = self._selection.angles_deg.size
-        for begin in range(0, count, at_once):
-            end = min(begin + at_once, count)
-            source = slice(
-                angles.start + begin * angles.step, angles.start + (end - 1) * angles.step + 1, angles.step
-            )
-            yield source, slice(begin, end)
 
-
-def length(indices: slice) -> int:
-    """Return how many indices a slice with a start and a stop holds."""
-    return len(range(indices.start, indices.stop, indices.step or 1))
+@contextmanager
+def _untimed(_stage: str) -> Iterator[None]:
+    yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,16 @@ class Selection:
     """Detector rows, a whole number of binned rows."""
     columns: slice
     """Detector columns, a whole number of binned columns."""
-    angles: slice
-    """Projections in the order of acquisition."""
+    projections: NDArray[np.intp]
+    """Numbers of the projections that are kept, in the order of acquisition: ascending."""
+    places: NDArray[np.intp]
+    """Where each of them stands in a sinogram, whose angles ascend (or descend, if they were recorded so)."""
     binning: int
     """Pixels averaged into one along rows and columns."""
     angles_deg: NDArray[np.float64]
-    """Angle of each kept projection."""
+    """Angle of each line of a sinogram."""
+    frame_rows: int
+    """Detector rows of the full frame."""
 
     @property
     def slices(self) -> int:
@@ -50,6 +54,21 @@ class Selection:
         first = self.rows.start
         return slice(first + start * self.binning, first + stop * self.binning)
 
+    def rows_around(self, start: int, stop: int, margin: int) -> tuple[int, int]:
+        """Widen a range of slices by `margin` on either side, as far as the detector goes.
+
+        Slices before the first one have negative numbers.
+        """
+        above = self.rows.start // self.binning
+        below = (self.frame_rows - self.rows.start) // self.binning
+        return max(start - margin, -above), min(stop + margin, max(below, stop))
+
+    def without(self, lost: NDArray[np.integer[Any]]) -> Selection:
+        """Return the selection without some projections, numbered as the scan does."""
+        kept = ~np.isin(self.projections, lost)
+        angles = self.angles_deg[self.places[kept]]
+        return replace(self, projections=self.projections[kept], **_sorted(angles))
+
     def axis(self, rotation_axis: float) -> float:
         """Return the rotation axis as a column of the selection."""
         return axis_to_selection(rotation_axis, self.columns.start, self.binning)
@@ -70,8 +89,15 @@ def select(scan: TomoScan, recipe: Recipe) -> Selection:
     kept_angles = _inside(frames.angles, projections, "frames.angles", "projections", recipe)
     kept_rows = _inside(frames.rows, rows, "frames.rows", "rows", recipe)
     kept_columns = _inside(frames.columns, columns, "frames.columns", "columns", recipe)
-    angles = slice(kept_angles.start, kept_angles.stop, frames.angles.step)
-    angles_deg = scan.angles_deg[angles]
+    kept = np.arange(kept_angles.start, kept_angles.stop, frames.angles.step)
+    if frames.exclude and max(frames.exclude) >= projections:
+        raise RecipeError(
+            f"frames.exclude: got {max(frames.exclude)}, but the scan has {projections} projections, "
+            f"0 to {projections - 1}",
+            name=recipe.name or "recipe",
+        )
+    kept = np.setdiff1d(kept, np.asarray(frames.exclude, np.intp))
+    angles_deg = scan.angles_deg[kept]
     check_angles(angles_deg)
     if angles_deg.size < 2:
         raise RecipeError(
@@ -82,10 +108,22 @@ def select(scan: TomoScan, recipe: Recipe) -> Selection:
     return Selection(
         rows=_binned(kept_rows, recipe, "rows"),
         columns=_binned(kept_columns, recipe, "columns"),
-        angles=angles,
+        projections=kept,
         binning=frames.binning,
-        angles_deg=angles_deg,
+        frame_rows=rows,
+        **_sorted(angles_deg),
     )
+
+
+def _sorted(angles_deg: NDArray[np.float64]) -> dict[str, Any]:
+    """Return places and angles of a sinogram in which neighbouring views are neighbours."""
+    steps = np.diff(angles_deg)
+    if (steps >= 0).all() or (steps <= 0).all():
+        return {"places": np.arange(angles_deg.size), "angles_deg": angles_deg}
+    order = np.argsort(angles_deg, kind="stable")
+    places = np.empty_like(order)
+    places[order] = np.arange(order.size)
+    return {"places": places, "angles_deg": angles_deg[order]}
 
 
 def _inside(wanted: Range, available: int, field: str, unit: str, recipe: Recipe) -> slice:

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.errors import CancelledError
+from tomoservice.pipeline.blocks import Groups, SlabSink, SlabWriter, cut_into_blocks, read_ahead
 from tomoservice.pipeline.layout import Slab
 from tomoservice.pipeline.memory import memory_budget, plan_memory
-from tomoservice.pipeline.plan import Plan, reconstruction_options
+from tomoservice.pipeline.options import slice_options
+from tomoservice.pipeline.plan import Plan
 from tomoservice.pipeline.preprocess import Preprocessor
 from tomoservice.recon import Reconstructor, get_reconstructor
 from tomoservice.recon.base import ReconstructionPlan
 from tomoservice.scan import TomoScan
 from tomoservice.threads import available_threads
 
-SlabSink = Callable[[Slab, NDArray[np.float32]], None]
-"""Takes a finished slab (z, y, x); the array is its own to keep."""
-
-UM_PER_CM = 1e4
-
 
 class Stopwatch:
-    """Sums up the seconds that each stage took."""
+    """Sums up the seconds that each stage took, in all threads together."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = defaultdict(float)
-        self._since = time.perf_counter()
+        self._lock = threading.Lock()
 
-    def lap(self, stage: str) -> None:
-        """Add the time since the last lap to `stage`."""
-        now = time.perf_counter()
-        self._seconds[stage] += now - self._since
-        self._since = now
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        """Add the time that the context takes to `stage`."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._seconds[stage] += time.perf_counter() - began
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -56,7 +58,8 @@ def compute(
 ) -> dict[str, float]:
     """Compute slabs of a planned volume and hand each to `on_slab`.
 
-    The numbers do not depend on which slabs are asked for, in which order, or on the memory budget.
+    While a block of slabs is computed the next one is read and corrected, and the last slab is stored, as far
+    as the memory budget allows. The numbers depend neither on that nor on which slabs are asked for.
 
     Parameters
     ----------
@@ -65,7 +68,8 @@ def compute(
     scan
         The scan; it is only read.
     on_slab
-        Called with each slab in turn and its slices (z, y, x), float32.
+        Called with each slab in turn and its slices (z, y, x), float32, perhaps in another thread; the array
+        is filled anew once it has returned.
     slabs
         Which slabs to compute; by default all.
     cancelled
@@ -76,7 +80,8 @@ def compute(
     Returns
     -------
     dict
-        Seconds spent per stage: read, flat_field_and_minus_log, reconstruct, write.
+        Seconds spent per stage: read, correct, reconstruct, write and so on. They overlap, so that their sum
+        may exceed the time that has passed.
 
     Raises
     ------
@@ -85,114 +90,131 @@ def compute(
     MemoryBudgetError
         If not even the smallest piece fits into the budget.
     """
-    stop = cancelled or _never
-    wanted = list(plan.slabs if slabs is None else slabs)
+    wanted = sorted(plan.slabs if slabs is None else slabs, key=lambda slab: slab.start)
     if not wanted:
         return {}
-    worker = _Worker(plan, scan, memory_budget(memory_bytes), stop)
-    for block in worker.blocks(wanted):
-        worker.run(block, on_slab)
+    worker = _Worker(plan, scan, memory_budget(memory_bytes), cancelled or _never)
+    worker.run(wanted, on_slab)
     return worker.watch.seconds
 
 
 class _Worker:
-    """Holds what stays the same over all slabs: the reconstructor's plan, the budget, the stopwatch."""
+    """Holds what stays the same over all slabs: the reconstructor's plan, the stages, the stopwatch."""
 
     def __init__(self, plan: Plan, scan: TomoScan, budget: int, stop: Callable[[], bool]) -> None:
         self._plan = plan
         self._stop = stop
-        stage = plan.resolved.reconstruction
-        self._reconstructor: Reconstructor = get_reconstructor(stage.method)
-        angles = plan.selection.angles_deg
-        self._recon: ReconstructionPlan = self._reconstructor.plan(
-            angles, plan.selection.width, reconstruction_options(stage)
-        )
-        self._axis = plan.selection.axis(plan.rotation_axis)
-        memory = plan_memory(self._reconstructor, plan.selection, budget)
-        self._rows_at_once = memory.rows
-        self._pre = Preprocessor(scan, plan.resolved, plan.selection, memory.piece_bytes)
-        self._least_rows = self._rows_per_second = self._reconstructor.row_group * available_threads()
         self.watch = Stopwatch()
+        self._reconstructor: Reconstructor = get_reconstructor(plan.resolved.reconstruction.method)
+        self._recon: ReconstructionPlan = self._reconstructor.plan(
+            plan.selection.angles_deg,
+            plan.selection.width,
+            slice_options(plan.resolved.reconstruction, plan.size),
+        )
+        self._memory = plan_memory(self._reconstructor, plan.problem, budget)
+        self._pre = Preprocessor(scan, plan.resolved, plan.selection, self._memory.piece_bytes)
+        self._finish = plan.finisher
+        self._groups = Groups(self._reconstructor.row_group, plan.selection.first_row, plan.shape[0])
+        self._least_rows = self._rows_per_second = self._reconstructor.row_group * available_threads()
+        self._cut: tuple[tuple[int, int], NDArray[np.float32]] | None = None
 
-    def blocks(self, slabs: Sequence[Slab]) -> Iterator[list[Slab]]:
-        """Group neighbouring slabs whose rows fit into memory together, so that files are read in one go."""
-        block: list[Slab] = []
-        for slab in slabs:
-            neighbour = bool(block) and slab.start == block[-1].stop
-            if block and (not neighbour or slab.stop - block[0].start > self._rows_at_once):
-                yield block
-                block = []
-            block.append(slab)
-        yield block
+    def run(self, slabs: Sequence[Slab], on_slab: SlabSink) -> None:
+        """Compute slabs, block by block."""
 
-    def run(self, block: list[Slab], on_slab: SlabSink) -> None:
-        """Compute neighbouring slabs from one reading of their rows, or a large slab in parts."""
-        if block[-1].stop - block[0].start <= self._rows_at_once:
-            start, stop = self._whole_groups(block[0].start, block[-1].stop)
-            sinograms = self._sinograms(start, stop)
-            for slab in block:
-                on_slab(slab, self._slices(sinograms, start, slab.start, slab.stop))
-                self.watch.lap("write")
-            return
-        for slab in block:
-            volume = np.empty((slab.stop - slab.start, *self._plan.shape[1:]), np.float32)
-            for low, high in self._parts(slab):
-                begin, end = self._whole_groups(low, high)
-                part = self._slices(self._sinograms(begin, end), begin, low, high)
-                volume[low - slab.start : high - slab.start] = part
-            on_slab(slab, volume)
-            self.watch.lap("write")
+        def timed(slab: Slab, slices: NDArray[np.float32]) -> None:
+            with self.watch.time("write"):
+                on_slab(slab, slices)
 
-    def _parts(self, slab: Slab) -> Iterator[tuple[int, int]]:
-        edges = [*range(slab.start, slab.stop, max(1, self._rows_at_once)), slab.stop]
-        yield from pairwise(edges)
+        shape = (self._plan.chunks[0], *self._plan.shape[1:])
+        blocks = cut_into_blocks(slabs, self._memory.rows, self._groups)
+        with (
+            SlabWriter(timed, shape, background=self._memory.ahead) as writer,
+            read_ahead(blocks, self._load, ahead=self._memory.ahead) as loaded,
+        ):
+            self._run(slabs, loaded, writer)
 
-    def _whole_groups(self, start: int, stop: int) -> tuple[int, int]:
-        """Widen a range of slices to whole groups of detector rows, as far as the volume goes.
+    def _run(
+        self,
+        slabs: Sequence[Slab],
+        loaded: Iterator[tuple[tuple[int, int], NDArray[np.float32]]],
+        writer: SlabWriter,
+    ) -> None:
+        waiting = iter(slabs)
+        slab, buffer = next(waiting), None
+        for (start, stop), sinograms in loaded:
+            origin = self._groups.around(start, stop)[0]
+            done = start
+            while done < stop:
+                buffer = writer.buffer() if buffer is None else buffer
+                end = min(slab.stop, stop)
+                self._fill(buffer[done - slab.start : end - slab.start], done, sinograms, origin)
+                done = end
+                if done == slab.stop:
+                    writer.put(slab, buffer)
+                    buffer, slab = None, next(waiting, slab)
+            # Before the next block is asked for, or there would be three in memory.
+            del sinograms
 
-        Slices of a group share a transform, so a group is always computed from the same rows, whatever
-        slab asks for it.
-        """
-        group, first = self._reconstructor.row_group, self._plan.selection.first_row
-        low = (first + start) // group * group - first
-        high = -(-(first + stop) // group) * group - first
-        return max(low, 0), min(high, self._plan.shape[0])
+    def _load(self, block: tuple[int, int], abandoned: Callable[[], bool]) -> NDArray[np.float32]:
+        return self._pre.sinograms(
+            *self._groups.around(*block),
+            timed=self.watch.time,
+            cancelled=lambda: abandoned() or self._stop(),
+        )
+
+    def _fill(
+        self, out: NDArray[np.float32], start: int, sinograms: NDArray[np.float32], origin: int
+    ) -> None:
+        """Reconstruct slices from `start` into `out`; the first sinogram is that of slice `origin`."""
+        stop = start + len(out)
+        for begin, end in self._pieces(start, stop):
+            low, high = max(begin, start), min(end, stop)
+            target = out[low - start : high - start]
+            part = sinograms[begin - origin : end - origin]
+            if (low, high) == (begin, end) and self._finish.keeps_all:
+                self._reconstruct(part, begin, target)
+            else:
+                self._finish.crop(self._whole(part, begin)[low - begin : high - begin], target)
+
+    def _whole(self, sinograms: NDArray[np.float32], begin: int) -> NDArray[np.float32]:
+        """Reconstruct a group of which only a part is wanted now; the next slab may want the rest."""
+        key = (begin, begin + len(sinograms))
+        if self._cut is None or self._cut[0] != key:
+            size = self._plan.size
+            slices = np.empty((len(sinograms), size, size), np.float32)
+            self._reconstruct(sinograms, begin, slices)
+            self._cut = (key, slices)
+        return self._cut[1]
+
+    def _reconstruct(self, sinograms: NDArray[np.float32], begin: int, out: NDArray[np.float32]) -> None:
+        with self.watch.time("reconstruct"):
+            self._recon.execute(
+                sinograms,
+                self._plan.axes(begin, begin + len(sinograms)),
+                first_row=self._plan.selection.first_row + begin,
+                out=out,
+            )
+        with self.watch.time("finish"):
+            self._finish.apply(out)
 
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Cut a range of slices into pieces of about a second, so that a wish to stop is soon heard."""
+        """Cut a range of slices into whole groups, and those into pieces of about a second.
+
+        So a wish to stop is soon heard. A group that the range cuts is a piece of its own.
+        """
         while start < stop:
             if self._stop():
                 raise CancelledError("stopped while reconstructing")
-            # Pieces end with whole groups; the first of a reconstruction is small, to learn the speed.
-            _, end = self._whole_groups(start, min(start + self._rows_per_second, stop))
+            begin, end = self._groups.around(start, start + 1)
+            if begin == start and self._finish.keeps_all:
+                last = self._groups.around(start, start + self._rows_per_second)[1]
+                whole = last if last <= stop else self._groups.around(stop - 1, stop)[0]
+                end = max(end, whole)
             began = time.perf_counter()
-            yield start, end
+            yield begin, end
             seconds = max(time.perf_counter() - began, 1e-6)
-            self._rows_per_second = max(self._least_rows, int((end - start) / seconds))
+            self._rows_per_second = max(self._least_rows, int((end - begin) / seconds))
             start = end
-
-    def _sinograms(self, start: int, stop: int) -> NDArray[np.float32]:
-        rows = self._plan.selection.detector_rows(start, stop)
-        return self._pre.sinograms(rows, timed=self.watch.lap, cancelled=self._stop)
-
-    def _slices(
-        self, sinograms: NDArray[np.float32], origin: int, start: int, stop: int
-    ) -> NDArray[np.float32]:
-        """Reconstruct slices `start` to `stop` from sinograms whose first row is slice `origin`."""
-        low, high = self._whole_groups(start, stop)
-        volume = np.empty((high - low, *self._plan.shape[1:]), np.float32)
-        for begin, end in self._pieces(low, high):
-            self._recon.execute(
-                sinograms[begin - origin : end - origin],
-                self._axis,
-                first_row=self._plan.selection.first_row + begin,
-                out=volume[begin - low : end - low],
-            )
-        voxel = self._plan.voxel_size_um
-        if self._plan.recipe.output.units == "per_cm" and voxel is not None:
-            volume *= np.float32(UM_PER_CM / voxel)
-        self.watch.lap("reconstruct")
-        return volume[start - low : stop - low]
 
 
 def _never() -> bool:

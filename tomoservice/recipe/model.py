@@ -54,8 +54,13 @@ class Recipe(StageModel):
         """SHA-256 of everything that determines the result, as 64 hexadecimal digits.
 
         Two recipes that differ only in name, description, key order or spelling of a number are equal.
+        Defaults do not count, so that a new field, which does nothing by default, changes no hash; a new
+        value of a default is a new schema version.
         """
-        content = {key: value for key, value in self.dump().items() if key not in NOT_HASHED}
+        content = {
+            "schema_version": self.schema_version,
+            **{key: value for key, value in _chosen(self).items() if key not in NOT_HASHED},
+        }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -81,6 +86,19 @@ class Recipe(StageModel):
         """
         given = {k: v.model_dump(mode="json") if isinstance(v, StageModel) else v for k, v in stages.items()}
         return validated(type(self), {**self.dump(), **given}, name=self.name or "recipe")
+
+
+def _chosen(model: StageModel) -> dict[str, Any]:
+    """Return what differs from the defaults, as plain JSON types; of a stage that does, its method."""
+    content: dict[str, Any] = {}
+    plain = model.model_dump(mode="json")
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if name == "method":
+            content[name] = value
+        elif field.is_required() or value != field.get_default(call_default_factory=True):
+            content[name] = _chosen(value) if isinstance(value, StageModel) else plain[name]
+    return content
 
 
 R = TypeVar("R", bound=Recipe)

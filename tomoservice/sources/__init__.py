@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tomoservice.sources.checks import BadFrames, bad_frames, check_frames
+from tomoservice.sources.checks import (
+    BadFrames,
+    bad_frames,
+    check_frames,
+    check_projections,
+    check_references,
+)
 from tomoservice.sources.detect import ScanFormat, detect_format, open_scan
 from tomoservice.sources.dxchange import open_dxchange
 from tomoservice.sources.layout import ScanLayout, layouts, load_layout
@@ -18,6 +24,8 @@ __all__ = [
     "ScanSummary",
     "bad_frames",
     "check_frames",
+    "check_projections",
+    "check_references",
     "describe",
     "detect_format",
     "layouts",

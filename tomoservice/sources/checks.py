@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from tomoservice.errors import InputError
 from tomoservice.scan import Frames, TomoScan
-from tomoservice.sources.frames import as_slice
+from tomoservice.sources.frames import as_slice, constant_runs
 
 BLOCK_BYTES = 32 * 2**20
 PROBES = 3
 WAYS_OUT = {
-    "projections": "Reconstruct a range without (frames.angles in the recipe), or repeat the scan",
+    "projections": "Leave them out (frames.exclude in the recipe), or repeat the scan",
 }
 
 
@@ -33,12 +33,7 @@ class BadFrames:
 
 
 def check_frames(
-    scan: TomoScan,
-    *,
-    sample: int | None = None,
-    allow_lost: bool = False,
-    projections: slice | None = None,
-    references: bool = True,
+    scan: TomoScan, *, sample: int | None = None, allow_lost: bool = False, references: bool = True
 ) -> list[str]:
     """Look for frames that are all zero or not finite.
 
@@ -53,9 +48,6 @@ def check_frames(
         Largest number of projections to look at, evenly spaced; all of them by default.
     allow_lost : bool
         Whether lost projections are only noted.
-    projections : slice, optional
-        Projections that are used, in the order of acquisition; all by default. Messages number
-        projections as the scan does.
     references : bool
         Whether flats and darks are used.
 
@@ -70,43 +62,86 @@ def check_frames(
         If a flat is zero, a flat or dark is not finite, or a projection is either and `allow_lost`
         is not set; names file, data set and frame numbers.
     """
+    notes = check_references(scan) if references else []
+    looked_at = np.arange(scan.projections.shape[0])
+    if sample is not None:
+        looked_at = looked_at[:: max(1, -(-len(looked_at) // max(1, sample)))]
+    return notes + check_projections(scan, looked_at, most_lost=1.0 if allow_lost else 0.0).notes
+
+
+def check_references(scan: TomoScan) -> list[str]:
+    """Look at all flats and darks; see `check_frames`."""
     notes: list[str] = []
-    if references and scan.flats is not None:
+    if scan.flats is not None:
         bad = bad_frames(scan.flats, whole=True)
         _refuse(scan, "flats", bad.zero, "all zero")
         _refuse(scan, "flats", bad.not_finite, "not finite")
         notes += _damaged("flats", bad)
-    if references and scan.darks is not None:
+    if scan.darks is not None:
         bad = bad_frames(scan.darks, whole=True)
         _refuse(scan, "darks", bad.not_finite, "not finite")
         notes += _damaged("darks", bad)
-    looked_at = range(scan.projections.shape[0])[projections or slice(None)]
-    if sample is not None:
-        looked_at = looked_at[:: max(1, -(-len(looked_at) // max(1, sample)))]
-    bad = bad_frames(scan.projections, looked_at)
+    return notes
+
+
+@dataclass(frozen=True, slots=True)
+class LostProjections:
+    """Projections that hold nothing, and what the user should know of all that were looked at."""
+
+    numbers: NDArray[np.int64]
+    """The lost ones, ascending, in the order of acquisition."""
+    notes: list[str]
+    """In sentences."""
+
+
+def check_projections(
+    scan: TomoScan, numbers: NDArray[np.integer[Any]], *, most_lost: float
+) -> LostProjections:
+    """Look for projections that are all zero or not finite.
+
+    Parameters
+    ----------
+    scan : TomoScan
+        Scan, of which only pixels are read.
+    numbers : (projection,) int array
+        Projections to look at, ascending.
+    most_lost : float
+        Part of them that may be lost, 0 to 1; never all.
+
+    Raises
+    ------
+    InputError
+        If more are lost: names file, data set and projections.
+    """
+    bad = bad_frames(scan.projections, numbers)
+    notes: list[str] = []
+    lost = np.union1d(bad.zero, bad.not_finite).astype(np.int64)
+    bearable = lost.size <= most_lost * numbers.size and lost.size < numbers.size
     for frames, what in ((bad.zero, "all zero"), (bad.not_finite, "not finite")):
-        if frames.size and allow_lost and frames.size < len(looked_at):
+        if bearable and frames.size:
             notes.append(f"{_named('projections', frames)} {_is(frames)} {what}: lost")
         else:
             _refuse(scan, "projections", frames, what)
-    return notes + _damaged("projections", bad)
+    return LostProjections(lost, notes + _damaged("projections", bad))
 
 
-def bad_frames(frames: Frames, selected: range | None = None, *, whole: bool = False) -> BadFrames:
+def bad_frames(
+    frames: Frames, selected: NDArray[np.integer[Any]] | None = None, *, whole: bool = False
+) -> BadFrames:
     """Return which frames are all zero or not finite.
 
     Parameters
     ----------
     frames : Frames
         Stack (frame, row, column).
-    selected : range, optional
+    selected : int array, optional
         Numbers of the frames to look at, ascending; all by default.
     whole : bool
         Read all rows of every frame, instead of three first.
     """
     rows = slice(None) if whole else _probes(frames.shape[1])
     zero, not_finite, damaged = [], [], []
-    for numbers in _blocks(frames, range(frames.shape[0]) if selected is None else selected, rows):
+    for numbers in _blocks(frames, np.arange(frames.shape[0]) if selected is None else selected, rows):
         # One read of all rows: a compressed frame is decompressed once.
         block = frames[as_slice(numbers), rows]
         # An integer sum of squares would overflow; any() and isfinite cannot.
@@ -130,12 +165,13 @@ def _probes(rows: int) -> slice:
     return slice(step, PROBES * step + 1, step) if step else slice(None)
 
 
-def _blocks(frames: Frames, selected: range, rows: slice) -> Iterator[range]:
+def _blocks(frames: Frames, selected: NDArray[np.integer[Any]], rows: slice) -> Iterator[range]:
     _, height, columns = frames.shape
     frame_bytes = len(range(height)[rows]) * columns * frames.dtype.itemsize
     size = max(1, BLOCK_BYTES // max(1, frame_bytes))
-    for first in range(0, len(selected), size):
-        yield selected[first : first + size]
+    for run in constant_runs(selected):
+        for first in range(0, len(run), size):
+            yield run[first : first + size]
 
 
 def _finite(block: NDArray[Any]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import EllipsisType
 from typing import Any, Protocol
 
@@ -40,6 +40,8 @@ class LazyFrames:
     """Number of frames, rows and columns."""
     dtype: np.dtype[Any]
     """Type of a pixel, in native byte order."""
+    rows_together: int = 1
+    """Rows that the storage gives at once: those of a compressed chunk, all of a file that is read whole."""
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
         ranges, dropped = split_key(key, self.shape)
@@ -102,6 +104,22 @@ def split_key(key: Any, shape: tuple[int, int, int]) -> tuple[tuple[range, range
 def as_slice(selected: range) -> slice:
     """Return a non-empty range with a positive step as the slice that selects it."""
     return slice(selected.start, selected[-1] + 1, selected.step)
+
+
+def constant_runs(numbers: NDArray[np.integer[Any]]) -> list[range]:
+    """Cut ascending numbers into ranges of constant step, so that each can be read in one go."""
+    runs: list[range] = []
+    start = 0
+    while start < len(numbers):
+        if start + 1 == len(numbers):
+            runs.append(range(int(numbers[start]), int(numbers[start]) + 1))
+            break
+        step = int(numbers[start + 1] - numbers[start])
+        differing = np.flatnonzero(np.diff(numbers[start:]) != step)
+        stop = start + 1 + int(differing[0]) if differing.size else len(numbers)
+        runs.append(range(int(numbers[start]), int(numbers[stop - 1]) + 1, step))
+        start = stop
+    return runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +190,7 @@ def _fill(
 def take(frames: LazyFrames, indices: NDArray[np.int64]) -> LazyFrames:
     """Return the frames with these numbers, in this order, still unread."""
     shape = (int(indices.size), *frames.shape[1:])
-    return LazyFrames(IndexReader(frames.reader, indices), shape, frames.dtype)
+    return replace(frames, reader=IndexReader(frames.reader, indices), shape=shape)
 
 
 def join(parts: list[LazyFrames], where: str) -> LazyFrames:
@@ -194,12 +212,12 @@ def join(parts: list[LazyFrames], where: str) -> LazyFrames:
             )
     counts = tuple(part.shape[0] for part in parts)
     reader = JoinedReader(tuple(part.reader for part in parts), counts)
-    return LazyFrames(reader, (sum(counts), *first.shape[1:]), first.dtype)
+    return replace(first, reader=reader, shape=(sum(counts), *first.shape[1:]))
 
 
 def shorten(frames: LazyFrames, count: int) -> LazyFrames:
     """Return the first `count` frames."""
-    return LazyFrames(frames.reader, (count, *frames.shape[1:]), frames.dtype)
+    return replace(frames, shape=(count, *frames.shape[1:]))
 
 
 def leading_selections(lead: tuple[int, ...], frames: range) -> Iterator[tuple[tuple[Index, ...], int]]:

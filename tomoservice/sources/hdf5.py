@@ -184,7 +184,10 @@ def open_frames(dataset: h5py.Dataset, *, max_axes: int = 3) -> LazyFrames:
     dtype = pixel_type(dataset.dtype, where, name)
     check_filters(dataset)
     check_virtual(dataset)
-    return LazyFrames(Hdf5Reader(dataset, where, name), shape, dtype)
+    # A part of a compressed chunk cannot be read without the rest of it.
+    compressed = dataset.chunks is not None and dataset.id.get_create_plist().get_nfilters() > 0
+    together = min(dataset.chunks[-2], shape[1]) if compressed else 1
+    return LazyFrames(Hdf5Reader(dataset, where, name), shape, dtype, together)
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,7 @@ def tiff_frames(files: Sequence[Path]) -> LazyFrames:
     counts = [pages] * len(files) if pages == 1 else [_look(file)[2] for file in files]
     located = tuple((file, page) for file, count in zip(files, counts, strict=True) for page in range(count))
     reader = TiffReader(located, shape, dtype)
-    return LazyFrames(reader, (len(located), *shape), dtype)
+    return LazyFrames(reader, (len(located), *shape), dtype, rows_together=shape[0])
 
 
 def _look(file: Path) -> tuple[tuple[int, int], np.dtype[Any], int]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from pydantic import Field, model_validator
 
 from tomoservice.recipe.stages.base import End, Integer, StageModel, unit
+
+Index = Annotated[Integer, Field(ge=0)]
 
 
 class Range(StageModel):
@@ -42,6 +46,12 @@ class Frames(StageModel):
     """Detector columns. The rotation axis keeps its column of the full frame."""
     angles: AngleRange = Field(default_factory=AngleRange, title="Projections")
     """Projections, in the order of acquisition."""
+    exclude: tuple[Index, ...] = Field((), title="Excluded projections", json_schema_extra=unit("projection"))
+    """Numbers of projections that are left out, counted from 0 in the order of acquisition: lost ones, or
+    those in which the sample moved."""
+    lost: Literal["leave_out", "error"] = Field("leave_out", title="Lost projections")
+    """What to do with projections that are all zero or not finite: leave them out and say so (as long as
+    they are few), or stop with an error."""
     binning: Integer = Field(1, ge=1, le=32, title="Binning", json_schema_extra=unit("pixel"))
     """Average so many rows and columns into one pixel after flat-field correction. Rows and columns that
     do not fill a binned pixel are left out at the end."""
