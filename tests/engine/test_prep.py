@@ -7,13 +7,20 @@ import tracemalloc
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from tests.engine.real_scans import savu
-from tomoservice.errors import GeometryError
-from tomoservice.prep.flat_field import correct, dead_pixels, reduce_frames
+from tomoservice.errors import EngineError, GeometryError
+from tomoservice.prep.flat_field import (
+    bridge_pixels,
+    correct,
+    dead_pixels,
+    line_integrals,
+    open_beam,
+    reduce_frames,
+)
 from tomoservice.prep.minus_log import minus_log
 
 
@@ -100,6 +107,7 @@ def test_values_that_are_not_finite_are_bridged_in_their_own_projection():
     assert np.allclose(result, clean, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(
     projections=npst.arrays(np.float32, (3, 4, 9), elements=st.floats(width=32)),
     flat=npst.arrays(np.float32, (4, 9), elements=st.floats(width=32)),
@@ -139,6 +147,9 @@ def test_temporaries_stay_small():
     flat, dark = np.full((40, 500), 1000, np.float32), np.full((40, 500), 10, np.float32)
     flat[:, ::50] = 0
     out = np.empty(projections.shape, np.float32)
+    # What compiling takes is no temporary.
+    correct(projections[:1], flat, dark)
+    minus_log(out[:1], minimum_transmission=1e-4)
     tracemalloc.start()
     correct(projections, flat, dark, out=out)
     minus_log(out, minimum_transmission=1e-4, out=out)
@@ -192,3 +203,177 @@ def test_the_dead_pixel_of_a_real_detector(data_dir):
     assert np.isfinite(sinograms).all()
     neighbour = sinograms[row, :, column + 1 if column == 0 else column - 1]
     assert np.abs(sinograms[row, :, column] - neighbour).max() < 0.1
+
+
+def scan(shape=(12, 5, 203), dtype=np.uint16, seed=0):
+    """Return projections, flat and dark with dead pixels."""
+    random = np.random.default_rng(seed)
+    flat = random.uniform(30000, 50000, shape[1:]).astype(np.float32)
+    dark = random.uniform(90, 110, shape[1:]).astype(np.float32)
+    projections = (dark + (flat - dark) * random.uniform(-0.01, 1.2, shape)).clip(0).astype(dtype)
+    flat.flat[:: max(flat.size // 5, 2)] = 0
+    return projections, flat, dark
+
+
+def test_the_logarithm_is_right_to_a_millionth():
+    random = np.random.default_rng(0)
+    values = np.exp(random.uniform(-60, 40, 200_000)).astype(np.float32)
+    values[:50_000] = 1 + random.uniform(-0.3, 0.4, 50_000)
+    values[:2001] = 1 + np.linspace(-1e-4, 1e-4, 2001)
+    wanted = -np.log(values.astype(np.float64))
+    found = minus_log(values, minimum_transmission=1e-30)
+    assert np.all(np.abs(found - wanted) <= 1e-6 * np.abs(wanted))
+    assert minus_log(np.ones(9), minimum_transmission=1.0).tolist() == [0] * 9
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.uint8, np.uint16, np.uint32, np.int16, np.int32, np.float32, np.float64]
+)
+def test_one_pass_gives_what_the_steps_give(dtype):
+    projections, flat, dark = scan()
+    if dtype is np.uint8:
+        projections, flat, dark = projections // 300, flat / 300, dark / 300
+    projections = (projections // 2 if dtype is np.int16 else projections).astype(dtype)
+    steps = minus_log(correct(projections, flat, dark), minimum_transmission=1e-3)
+    once = line_integrals(projections, open_beam(flat, dark), minimum_transmission=1e-3)
+    assert np.array_equal(once, steps)
+    good = ~dead_pixels(flat, dark)
+    exact = (projections - dark.astype(float)) / (flat - dark.astype(float))
+    assert np.allclose(once[:, good], -np.log(np.maximum(exact, 1e-3))[:, good], rtol=1e-5, atol=1e-6)
+
+
+def test_it_is_written_straight_into_sinograms():
+    projections, flat, dark = scan()
+    beam = open_beam(flat, dark)
+    wanted = line_integrals(projections, beam, minimum_transmission=1e-4)
+    whole = np.full((5, 30, 203), np.nan, np.float32)
+    view = whole[:, 7:19].transpose(1, 0, 2)
+    assert line_integrals(projections, beam, minimum_transmission=1e-4, out=view) is view
+    assert np.array_equal(whole[:, 7:19], wanted.transpose(1, 0, 2))
+    assert np.isnan(whole[:, :7]).all()
+    assert np.isnan(whole[:, 19:]).all()
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        (slice(None), slice(1, 4), slice(None)),
+        (slice(None, None, 3), slice(None), slice(10, 150)),
+        (slice(None, None, -1), slice(None), slice(None)),
+        (slice(None), slice(None, None, 2), slice(None, None, 3)),
+    ],
+)
+def test_views_are_corrected_as_copies(cut):
+    projections, flat, dark = scan()
+    beam = open_beam(flat[cut[1:]], dark[cut[1:]])
+    wanted = line_integrals(projections[cut].copy(), beam, minimum_transmission=1e-4)
+    assert np.array_equal(line_integrals(projections[cut], beam, minimum_transmission=1e-4), wanted)
+    out = np.empty(projections.shape, np.float32)[cut]
+    line_integrals(projections[cut], beam, minimum_transmission=1e-4, out=out)
+    assert np.array_equal(out, wanted)
+    swapped = projections.astype(projections.dtype.newbyteorder())[cut]
+    assert np.array_equal(line_integrals(swapped, beam, minimum_transmission=1e-4), wanted)
+
+
+def test_neither_threads_nor_cuts_change_a_bit(monkeypatch):
+    projections, flat, dark = scan((40, 11, 500))
+    two = open_beam(np.stack([flat, flat * 1.1]), dark)
+    weights = np.random.default_rng(1).random((40, 2))
+    whole = line_integrals(projections, two, minimum_transmission=1e-4, weights=weights)
+    for count in (1, 3, 64):
+        monkeypatch.setattr("tomoservice.prep._flat_lines.available_threads", lambda count=count: count)
+        again = line_integrals(projections, two, minimum_transmission=1e-4, weights=weights)
+        assert np.array_equal(again, whole)
+    for rows, angles in (
+        (slice(0, 1), slice(0, 40)),
+        (slice(4, 9), slice(3, 4)),
+        (slice(10, 11), slice(20, 33)),
+    ):
+        part = line_integrals(
+            projections[angles, rows], two.part(rows), minimum_transmission=1e-4, weights=weights[angles]
+        )
+        assert np.array_equal(part, whole[angles, rows])
+
+
+def test_a_beam_of_several_flats():
+    projections, flat, dark = scan()
+    flats = np.stack([flat, flat * 1.3 + 50])
+    weights = np.linspace(0, 1, 12)[:, None] * [-1, 1] + [1, 0]
+    result = line_integrals(projections, open_beam(flats, dark), minimum_transmission=None, weights=weights)
+    good = ~dead_pixels(flat, dark)
+    for frame, weight, found in zip(projections, weights, result, strict=True):
+        beam = weight[0] * (flats[0] - dark) + weight[1] * (flats[1] - dark)
+        assert np.allclose(found[good], ((frame - dark) / beam)[good], rtol=1e-5, atol=1e-6)
+    steady = line_integrals(projections, open_beam(flat, dark), minimum_transmission=None)
+    assert np.allclose(result[0], steady[0], rtol=1e-6, atol=1e-7)
+    assert np.isfinite(result).all()
+
+
+def test_a_beam_that_components_would_put_out_stays_on():
+    projections, flat, dark = scan()
+    beam = open_beam(flat, dark, components=-flat[None])
+    result = line_integrals(projections, beam, minimum_transmission=None, weights=np.full((12, 2), [1, 5]))
+    assert np.isfinite(result).all()
+    assert np.abs(result).max() < 1.3 / 0.05
+
+
+def test_brightness_divides():
+    projections, flat, dark = scan()
+    beam = open_beam(flat, dark)
+    bright = np.linspace(0.5, 2, 12)
+    plain = line_integrals(projections, beam, minimum_transmission=None)
+    result = line_integrals(projections, beam, minimum_transmission=None, brightness=bright)
+    assert np.allclose(result, plain / bright[:, None, None], rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [0, -1, np.nan, np.inf])
+def test_a_brightness_that_is_none_is_refused(bad):
+    projections, flat, dark = scan()
+    bright = np.ones(12)
+    bright[4] = bad
+    with pytest.raises(EngineError, match=f"got {bad}.* for projection 4"):
+        line_integrals(projections, open_beam(flat, dark), minimum_transmission=None, brightness=bright)
+
+
+def test_weights_are_checked():
+    projections, flat, dark = scan()
+    beam = open_beam(np.stack([flat, flat]), dark)
+    for weights in (None, np.ones((12, 3)), np.ones((11, 2)), np.full((12, 2), np.nan)):
+        with pytest.raises(EngineError, match=r"weights of shape \(12, 2\)"):
+            line_integrals(projections, beam, minimum_transmission=None, weights=weights)
+    with pytest.raises(GeometryError, match="minimum_transmission"):
+        line_integrals(projections, open_beam(flat), minimum_transmission=0.0)
+    with pytest.raises(GeometryError, match="does not fit"):
+        open_beam(flat, dark, bad=np.zeros((2, 2), bool))
+
+
+def test_given_pixels_are_bridged_as_dead_ones():
+    projections, flat, dark = scan()
+    flat = np.where(flat == 0, 40000, flat).astype(np.float32)
+    bad = np.zeros(flat.shape, bool)
+    bad[2, 40:43] = True
+    beam = open_beam(flat, dark, bad=bad)
+    broken = flat.copy()
+    broken[bad] = 0
+    wanted = line_integrals(projections, open_beam(broken, dark), minimum_transmission=1e-4)
+    assert np.array_equal(line_integrals(projections, beam, minimum_transmission=1e-4), wanted)
+    frames = correct(projections, flat, dark)
+    bridge_pixels(frames, bad)
+    assert np.allclose(minus_log(frames, minimum_transmission=1e-4), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4), (1, 1, 1), (1, 1, 7), (3, 1, 1)])
+def test_empty_and_tiny_stacks(shape):
+    beam = open_beam(np.full(shape[1:], 100.0), np.full(shape[1:], 10.0))
+    result = line_integrals(np.full(shape, 55, np.uint16), beam, minimum_transmission=1e-4)
+    assert result.shape == shape
+    assert np.allclose(result, np.log(2))
+
+
+def test_a_saturated_and_a_dark_projection_stay_finite():
+    projections, flat, dark = scan()
+    projections[3], projections[4] = 65535, 0
+    result = line_integrals(projections, open_beam(flat, dark), minimum_transmission=1e-4)
+    assert np.isfinite(result).all()
+    assert result[4].min() == pytest.approx(-np.log(1e-4), rel=1e-6)
+    assert result[3].max() < 0

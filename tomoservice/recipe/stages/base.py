@@ -19,19 +19,20 @@ class StageModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-def _number(value: object) -> object:
+def plain_number(value: object) -> object:
+    """Refuse what is not a number, before pydantic makes one of it."""
     # Pydantic would take True for 1 and "3" for 3. Whole floats and NumPy's numbers are numbers.
     if isinstance(value, bool) or not isinstance(value, Real):
         raise PydanticCustomError("number_type", "Input should be a number")
     return value
 
 
-Integer = Annotated[int, BeforeValidator(_number)]
+Integer = Annotated[int, BeforeValidator(plain_number)]
 """A whole number; neither a truth value nor a text."""
-Number = Annotated[float, BeforeValidator(_number)]
+Number = Annotated[float, BeforeValidator(plain_number)]
 """A number; neither a truth value nor a text."""
 # The limit stands inside, where the schema of an optional number has it.
-End = Annotated[int, Field(ge=1), BeforeValidator(_number)]
+End = Annotated[int, Field(ge=1), BeforeValidator(plain_number)]
 
 
 def unit(name: str) -> dict[str, Any]:
