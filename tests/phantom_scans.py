@@ -25,6 +25,12 @@ class PhantomScan:
     projections: NDArray[np.uint16]
     flats: NDArray[np.uint16]
     darks: NDArray[np.uint16]
+    tilt_deg: float = 0.0
+
+    @property
+    def reference_row(self) -> float:
+        """The row of the camera that `rotation_axis` belongs to if the axis is tilted."""
+        return (self.phantom.rows - 1) / 2 - self.rows[0]
 
     @property
     def truth(self) -> NDArray[np.float32]:
@@ -62,14 +68,24 @@ def phantom_scan(
     rotation_axis: float | None = None,
     imperfections: Imperfections | None = None,
     range_deg: float = 180.0,
+    angles_deg: NDArray[np.float64] | None = None,
+    tilt_deg: float = 0.0,
+    sample_columns: int | None = None,
 ) -> PhantomScan:
-    """Simulate a scan; of a tall phantom, `rows` picks the rows that the camera sees."""
+    """Simulate a scan; of a tall phantom, `rows` picks the rows that the camera sees.
+
+    `angles_deg` takes the place of equal steps. A sample made for `sample_columns` is wider than the
+    detector. The axis may be tilted about its place in the phantom's middle row.
+    """
     chosen = tuple(range(rows)) if isinstance(rows, int) else tuple(rows)
-    height = rows if isinstance(rows, int) else columns // 2
-    phantom = default_phantom(columns, height)
+    size = sample_columns or columns
+    phantom = default_phantom(size, rows if isinstance(rows, int) else size // 2)
     axis = (columns - 1) / 2 if rotation_axis is None else rotation_axis
-    angles_deg = np.arange(angles) * (range_deg / angles)
-    integrals = phantom.line_integrals(angles_deg, chosen, rotation_axis=axis)
+    if angles_deg is None:
+        angles_deg = np.arange(angles) * (range_deg / angles)
+    integrals = phantom.line_integrals(
+        angles_deg, chosen, columns=columns, rotation_axis=axis, tilt_deg=tilt_deg
+    )
     camera = SimulatedCamera(len(chosen), columns, imperfections or Imperfections())
     return PhantomScan(
         phantom=phantom,
@@ -79,4 +95,5 @@ def phantom_scan(
         projections=np.stack([camera.projection(image, i) for i, image in enumerate(integrals)]),
         flats=np.stack([camera.flat(i) for i in range(10)]),
         darks=np.stack([camera.dark(i) for i in range(10)]),
+        tilt_deg=tilt_deg,
     )

@@ -2,7 +2,9 @@
 
 Coordinates are those of a volume: origin on the rotation axis, x to the right, y up, in pixels; z is the
 detector row. A ray of the projection at angle theta through detector column j has the equation
-``x cos(theta) + y sin(theta) = s`` with ``s = j - rotation_axis``.
+``x cos(theta) + y sin(theta) = s`` with ``s = j - rotation_axis``. If the axis is tilted in the plane of the
+detector by gamma, it meets the specimen's middle row m at `rotation_axis` and any other row i at
+``rotation_axis + (i - m) tan(gamma)``: a positive tilt leans its upper end to the left.
 """
 
 from __future__ import annotations
@@ -121,6 +123,7 @@ class Phantom:
         *,
         columns: int | None = None,
         rotation_axis: float | None = None,
+        tilt_deg: float = 0.0,
     ) -> Image:
         """Project exactly: closed-form integrals, averaged over each detector pixel's width.
 
@@ -131,9 +134,13 @@ class Phantom:
         rows
             Detector rows; all by default. Each is the plane through the row's centre.
         columns
-            Detector columns; the phantom's own number by default.
+            Detector columns; the phantom's own number by default. With fewer, or with an axis near the side,
+            the specimen is wider than the field of view.
         rotation_axis
-            Detector column of the rotation axis; ``(columns - 1) / 2`` by default.
+            Detector column of the rotation axis; ``(columns - 1) / 2`` by default. If the axis is tilted,
+            where it meets the middle row of the specimen.
+        tilt_deg
+            Tilt of the axis in the plane of the detector, degrees; see the module for its sign.
 
         Returns
         -------
@@ -145,14 +152,10 @@ class Phantom:
         width = self.columns if columns is None else columns
         axis = (width - 1) / 2 if rotation_axis is None else rotation_axis
         result = np.zeros((angles.size, row_values.size, width), dtype=np.float32)
+        line = _AxisLine(axis, (self.rows - 1) / 2, math.radians(tilt_deg))
         for ellipsoid in self.ellipsoids:
-            scale = ellipsoid.scale(row_values)
-            cut = np.flatnonzero(scale)
-            if cut.size == 0:
-                continue
-            first, last = int(cut[0]), int(cut[-1]) + 1
             for number, theta in enumerate(angles):
-                _add_shadow(result[number, first:last], ellipsoid, scale[first:last], float(theta), axis)
+                _add_shadow(result[number], _shadow(ellipsoid, row_values, float(theta), line))
         return result
 
     def volume(self, rows: slice | Sequence[int] | None = None, *, subsamples: int = 8) -> Image:
@@ -400,24 +403,68 @@ class SimulatedCamera:
         return np.asarray(limited, dtype=np.uint16)
 
 
-def _add_shadow(image: Image, ellipsoid: Ellipsoid, scale: Floats, theta: float, axis: float) -> None:
-    """Add the pixel-averaged projection of one ellipsoid to `image` (row, column)."""
+@dataclass(frozen=True)
+class _AxisLine:
+    """The rotation axis on the detector: its column at the middle row, and its tilt in radians."""
+
+    column: float
+    middle_row: float
+    tilt: float
+
+
+@dataclass(frozen=True)
+class _Shadow:
+    """Projection of an ellipsoid: row i at column j is ``depth * sqrt(scale^2 - ((j - centre) / half)^2)``.
+
+    `centre` and `scale` have one value for each row.
+    """
+
+    centre: Floats
+    half: float
+    scale: Floats
+    depth: float
+
+
+def _shadow(ellipsoid: Ellipsoid, rows: Floats, theta: float, line: _AxisLine) -> _Shadow:
     half = ellipsoid.half_width(theta)
-    centre = axis + ellipsoid.x * math.cos(theta) + ellipsoid.y * math.sin(theta)
-    reach = half * float(scale.max())
-    first = max(math.floor(centre - reach + 0.5), 0)
-    last = min(math.ceil(centre + reach - 0.5), image.shape[1] - 1)
+    depth = 2 * ellipsoid.attenuation * ellipsoid.a * ellipsoid.b / half
+    offset = ellipsoid.x * math.cos(theta) + ellipsoid.y * math.sin(theta)
+    if line.tilt == 0:
+        return _Shadow(np.full(rows.shape, line.column + offset), half, ellipsoid.scale(rows), depth)
+    # Distances from the centre of the ellipsoid, across and along the axis, where a row meets the column
+    # `line.column`; from there on they grow by cos and sin of the tilt with every column.
+    sine, cosine = math.sin(line.tilt), math.cos(line.tilt)
+    across = -(rows - line.middle_row) * sine - offset
+    along = line.middle_row + (rows - line.middle_row) * cosine - ellipsoid.z
+    width, height = half**2, ellipsoid.c**2
+    # The square under the root, completed.
+    curvature = cosine**2 / width + sine**2 / height
+    middle = -(across * cosine / width + along * sine / height) / curvature
+    level = 1 - across**2 / width - along**2 / height + curvature * middle**2
+    scale = np.sqrt(np.clip(level, 0, None))
+    return _Shadow(line.column + middle, 1 / math.sqrt(curvature), scale, depth)
+
+
+def _add_shadow(image: Image, shadow: _Shadow) -> None:
+    """Add the pixel-averaged projection of one ellipsoid to `image` (row, column)."""
+    cut = np.flatnonzero(shadow.scale)
+    if cut.size == 0:
+        return
+    rows = slice(int(cut[0]), int(cut[-1]) + 1)
+    centre, scale = shadow.centre[rows, None], shadow.scale[rows, None]
+    reach = shadow.half * scale
+    first = max(math.floor(float((centre - reach).min()) + 0.5), 0)
+    last = min(math.ceil(float((centre + reach).max()) - 0.5), image.shape[1] - 1)
     if last < first:
         return
-    edges = (np.arange(first, last + 2) - 0.5 - centre) / half
-    # a row cuts an ellipse `scale` times the equator: 2ab/half * sqrt(scale^2 - t^2) at t = s / half,
-    # whose integral over a pixel is the difference of the antiderivative at the pixel's edges
-    clipped = np.clip(edges, -scale[:, None], scale[:, None])
-    squared = scale[:, None] ** 2
+    edges = (np.arange(first, last + 2) - 0.5 - centre) / shadow.half
+    # the integral over a pixel is the difference of the antiderivative at the pixel's edges
+    clipped = np.clip(edges, -scale, scale)
+    squared = scale**2
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.where(scale[:, None] > 0, clipped / scale[:, None], 0.0)
+        ratio = np.where(scale > 0, clipped / scale, 0.0)
     area = clipped * np.sqrt(np.maximum(squared - clipped**2, 0.0)) + squared * np.arcsin(ratio)
-    image[:, first : last + 1] += ellipsoid.attenuation * ellipsoid.a * ellipsoid.b * np.diff(area, axis=1)
+    image[rows, first : last + 1] += 0.5 * shadow.depth * shadow.half * np.diff(area, axis=1)
 
 
 def _add_slice(image: Image, ellipsoid: Ellipsoid, scale: float, subsamples: int) -> None:

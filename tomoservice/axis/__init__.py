@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from tomoservice.axis.combined import auto, opposite_pair
 from tomoservice.axis.double_wedge import fourier
+from tomoservice.axis.image_metric import ImageMetric, Reconstruct, image_metric
 from tomoservice.axis.opposite_views import phase_correlation
+from tomoservice.axis.overlap import overlap
 from tomoservice.axis.result import AxisResult
+from tomoservice.axis.tilt import OppositeViews, by_height, by_strips, with_tilt
 
-__all__ = ["AxisResult", "auto", "fourier", "opposite_pair", "phase_correlation"]
+__all__ = [
+    "AxisResult",
+    "ImageMetric",
+    "OppositeViews",
+    "Reconstruct",
+    "auto",
+    "by_height",
+    "by_strips",
+    "fourier",
+    "image_metric",
+    "opposite_pair",
+    "overlap",
+    "phase_correlation",
+    "with_tilt",
+]

@@ -9,24 +9,30 @@ Differences from the paper: the energy instead of the amplitude is summed, since
 the halves; the mirror is taken in the Fourier transform of the half turn itself, which needs no interpolation
 and half the work; each candidate looks only at the columns that both halves see, faded symmetrically about
 it, so that a sample wider than the detector makes no edges; frequencies above a quarter per pixel, which
-hold mostly noise, and stripes one column wide are left out.
+hold mostly noise, and stripes one column wide are left out. What comes and goes at the rim of a sample much
+wider than what both halves see fills the empty region, too, and moves the minimum by up to a column: there,
+the views next to the joint are compared (`tomoservice.axis.mirror`) to find what lies between columns.
 """
 
 from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 from scipy.ndimage import median_filter
 
+from tomoservice.axis.checks import checked_sinograms
+from tomoservice.axis.field_of_view import cut_off
 from tomoservice.axis.half_turn import HalfTurn
+from tomoservice.axis.mirror import Pair, mirrored_axis
 from tomoservice.axis.result import AxisResult, judge, search_window
-from tomoservice.errors import EngineError, GeometryError
 from tomoservice.threads import available_threads
 
+FEWEST_COLUMNS = 16
 # Size of the sinogram on which the whole window is searched.
 COARSE_COLUMNS, COARSE_ANGLES = 256, 400
 # Angular frequencies near zero hold what stripes and drifts make; at most one twentieth of all.
@@ -41,6 +47,8 @@ FINE_STEP = 0.1
 # What the right joint saves of the energy in the empty region: noise alone saves less than the first, a scan
 # that is noisy but usable more than the second.
 NOISE, CERTAIN = 0.1, 0.3
+# Columns by which the views next to the joint may move the minimum.
+JOINT_REACH = 3.0
 
 
 def fourier(
@@ -73,30 +81,37 @@ def fourier(
     EngineError
         If a sinogram holds a value that is not finite.
     """
-    data = np.asarray(sinograms)
-    if data.ndim != 3 or not len(data) or data.shape[1] != np.size(angles_deg) or data.shape[2] < 16:
-        msg = (
-            f"sinograms of shape {data.shape} do not fit {np.size(angles_deg)} angles; "
-            "wanted (row, angle, column) with at least one row and 16 columns"
-        )
-        raise GeometryError(msg)
+    data = checked_sinograms(sinograms, angles_deg, FEWEST_COLUMNS)
     low, high = search_window(search, data.shape[2])
     half = HalfTurn.of(angles_deg)
-    whole = [_without_stripes(half.apply(_finite(row, index))) for index, row in enumerate(data)]
+    whole = [_without_stripes(half.apply(row)) for row in data]
     factor = max(math.ceil(data.shape[2] / COARSE_COLUMNS), 1)
     small = [_binned(sinogram, factor) for sinogram in whole]
     curve = _coarse(small, factor, (low, high))
     best = float(curve[0][np.argmin(curve[1])])
     best = _fine(whole, best, (low, high), 0.5 * factor)
-    certainty = (_saving(whole, best) - NOISE) / (CERTAIN - NOISE)
-    return judge("fourier", best, curve, float(np.clip(certainty, 0, 1)), 0.5 * factor)
+    certainty = float(np.clip((_saving(whole, best) - NOISE) / (CERTAIN - NOISE), 0, 1))
+    if not cut_off(whole, best):
+        return judge("fourier", best, curve, certainty, 0.5 * factor)
+    ends = [_ends(half, *sinograms) for sinograms in zip(data, whole, strict=True)]
+    joint = mirrored_axis(ends, best, JOINT_REACH)
+    if joint.certainty > 0:
+        best = float(np.clip(joint.axis, low, high))
+    found = judge("fourier", best, curve, min(certainty, joint.certainty), 0.5 * factor)
+    return replace(found, error=joint.error)
 
 
-def _finite(sinogram: NDArray[np.float32], row: int) -> NDArray[np.float32]:
-    if not np.isfinite(sinogram).all():
-        msg = f"sinogram {row} is not finite everywhere; flat field correction and minus log repair that"
-        raise EngineError(msg)
-    return sinogram
+def _ends(half: HalfTurn, recorded: NDArray[np.float32], sinogram: NDArray[np.float32]) -> Pair:
+    """Return views on either side of the joint, and what they are mirror images of.
+
+    Where no view was taken a whole half turn after the first, views are continued by one step along a line: a
+    step moves structures by little more than their slopes are smoothed.
+    """
+    if half.closing is not None:
+        stripes = half.apply(recorded)[:1] - sinogram[:1]
+        return sinogram[:1], recorded[half.closing][None] - stripes
+    before, after = 2 * sinogram[0] - sinogram[1], 2 * sinogram[-1] - sinogram[-2]
+    return np.stack([before, sinogram[0]]), np.stack([sinogram[-1], after])
 
 
 def _without_stripes(sinogram: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from tomoservice.axis.mirror import mirrored_axis
 from tomoservice.axis.result import AxisResult, judge, search_window
 from tomoservice.errors import EngineError, GeometryError
 
@@ -18,6 +19,8 @@ NOISE_BAND = 0.35
 # Cycles per column above which edges of the sample are aliased, which pulls towards whole columns.
 HIGHEST_FREQUENCY = 0.2
 TAPER = 0.1
+# Columns by which the slopes of both views may move what the correlation found.
+FINE_REACH = 1.5
 FEWEST_ROWS_TO_TAPER = 16
 FINE_STEP = 0.01
 # Standard deviations of noise: below the first nothing was found, above the second it was no accident.
@@ -49,7 +52,8 @@ def phase_correlation(
     """Find the rotation axis by phase correlation of two views half a turn apart.
 
     The cross power spectrum is whitened only where it stands out from the noise, and evaluated between
-    columns by its Fourier series, as in Guizar-Sicairos et al. (2008), DOI 10.1364/OL.33.000156.
+    columns by its Fourier series, as in Guizar-Sicairos et al. (2008), DOI 10.1364/OL.33.000156. The last
+    fraction of a column is that for which the slopes of both views differ least.
 
     Parameters
     ----------
@@ -96,8 +100,11 @@ def phase_correlation(
         correlation = _correlate(view[:, both], opposite[:, both][:, ::-1])
         best = float(np.clip(centre + _peak(correlation, best - centre), *window))
         significance = float(correlation.at(np.array([best - centre]))[0] / correlation.deviation)
-    certainty = float(np.clip((significance - NOISE) / (CERTAIN - NOISE), 0, 1))
-    return judge("phase_correlation", best, (candidates, metric), certainty, step)
+    fine = mirrored_axis([(view, opposite)], best, FINE_REACH)
+    if fine.certainty > 0:
+        best = float(np.clip(fine.axis, *window))
+    certainty = min(float(np.clip((significance - NOISE) / (CERTAIN - NOISE), 0, 1)), fine.certainty)
+    return replace(judge("phase_correlation", best, (candidates, metric), certainty, step), error=fine.error)
 
 
 def _peak(correlation: _Correlation, around: float) -> float:

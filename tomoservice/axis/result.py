@@ -24,7 +24,8 @@ class AxisResult:
     confidence
         0 (a guess) to 1 (beyond doubt). Below about 0.5 somebody should look at the curve.
     method
-        ``"fourier"``, ``"phase_correlation"`` or ``"auto"``.
+        ``"fourier"``, ``"phase_correlation"``, ``"entropy"`` (or another image metric), ``"overlap"`` or
+        ``"auto"``.
     candidates
         (candidate,) float64: the columns tried, ascending.
     metric
@@ -33,6 +34,21 @@ class AxisResult:
         Whether the best candidate lies at the border of the search window, so that the axis may be outside.
     note
         A sentence for the user.
+    error
+        Standard deviation in columns, as far as noise goes; None if the method cannot tell.
+    side
+        ``"left"`` or ``"right"``: the half of the detector that holds the axis, where the method looks at a
+        whole turn; otherwise None.
+    overlap
+        Columns that opposite views of a whole turn both see; None where `side` is.
+    tilt_deg
+        Angle between the axis and the detector's columns, if it was searched; positive if the axis' column
+        grows with the row number. `rotation_axis` then belongs to the reference row, the frame's middle one.
+    tilt_error_deg
+        Standard deviation of the tilt.
+    heights, values, residuals
+        (height,) float64: the detector rows at which the axis was searched, the columns where it was found
+        there, and their distances from the straight line; None without a tilt.
     """
 
     rotation_axis: float
@@ -42,6 +58,14 @@ class AxisResult:
     metric: NDArray[np.float64]
     at_window_edge: bool
     note: str
+    error: float | None = None
+    side: str | None = None
+    overlap: float | None = None
+    tilt_deg: float | None = None
+    tilt_error_deg: float | None = None
+    heights: NDArray[np.float64] | None = None
+    values: NDArray[np.float64] | None = None
+    residuals: NDArray[np.float64] | None = None
 
 
 def search_window(search: tuple[float, float] | None, columns: int) -> tuple[float, float]:
