@@ -27,6 +27,7 @@ from tomoservice.recon.filters import ramp, transfer_function
 from tomoservice.recon.weights import angular_weights
 
 FOURIER, ASTRA = get_reconstructor("fourier"), get_reconstructor("astra_fbp")
+FINUFFT = get_reconstructor("finufft")
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 180])
@@ -146,7 +147,7 @@ def test_options_that_nobody_gives_are_those_of_a_recipe():
 
 
 def test_unknown_method_names_the_known_ones():
-    with pytest.raises(EngineError, match=r"'gridrec'.*astra_fbp, fourier"):
+    with pytest.raises(EngineError, match=r"'gridrec'.*astra_fbp.* finufft, fourier"):
         get_reconstructor("gridrec")
 
 
@@ -154,7 +155,7 @@ def test_backends_are_loaded_only_when_used():
     code = (
         "import sys, tomoservice.recon, tomoservice.axis, tomoservice.prep.flat_field as f;"
         "tomoservice.recon.get_reconstructor('astra_fbp').plan([0, 1], 8);"
-        "print(sorted({'astra', 'finufft', 'h5py', 'tiled', 'bluesky'} & set(sys.modules)))"
+        "print(sorted({'astra', 'finufft', 'numba', 'h5py', 'tiled', 'bluesky'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -198,7 +199,7 @@ def astra_own_fbp(sinogram, angles_deg):
         astra.projector.delete(projector)
 
 
-@pytest.mark.parametrize("method", [FOURIER, ASTRA], ids=lambda method: method.name)
+@pytest.mark.parametrize("method", [FOURIER, FINUFFT, ASTRA], ids=lambda method: method.name)
 @pytest.mark.parametrize("columns", [256, 255])
 def test_astra_with_its_own_filter_says_the_same(method, columns):
     angles, middle = np.linspace(0, 180, 500, endpoint=False), (columns - 1) / 2

@@ -6,26 +6,51 @@ from tomoservice.errors import EngineError
 from tomoservice.recon.astra_fbp import AstraFbpReconstructor
 from tomoservice.recon.base import (
     Padding,
+    PreviewPlan,
     ReconstructionOptions,
     ReconstructionPlan,
     Reconstructor,
+    SliceOptions,
+    preview,
     reconstruct,
 )
 from tomoservice.recon.filters import FilterName
+from tomoservice.recon.finufft_fbp import FinufftReconstructor
 from tomoservice.recon.fourier import FourierReconstructor
+from tomoservice.recon.iterative.methods import (
+    CglsReconstructor,
+    EmReconstructor,
+    SartReconstructor,
+    SirtReconstructor,
+    TvReconstructor,
+)
+from tomoservice.recon.tomopy_backend import TomopyReconstructor
 
 __all__ = [
     "METHODS",
     "FilterName",
     "Padding",
+    "PreviewPlan",
     "ReconstructionOptions",
     "ReconstructionPlan",
     "Reconstructor",
+    "SliceOptions",
     "get_reconstructor",
+    "preview",
     "reconstruct",
 ]
 
-METHODS: tuple[type[Reconstructor], ...] = (FourierReconstructor, AstraFbpReconstructor)
+METHODS: tuple[type[Reconstructor], ...] = (
+    FourierReconstructor,
+    FinufftReconstructor,
+    AstraFbpReconstructor,
+    SirtReconstructor,
+    CglsReconstructor,
+    SartReconstructor,
+    EmReconstructor,
+    TvReconstructor,
+    TomopyReconstructor,
+)
 
 
 def get_reconstructor(method: str) -> Reconstructor:
@@ -34,7 +59,7 @@ def get_reconstructor(method: str) -> Reconstructor:
     Parameters
     ----------
     method : str
-        ``"fourier"`` or ``"astra_fbp"``.
+        As recipes call it: ``"fourier"``, ``"sirt"`` and so on.
 
     Returns
     -------

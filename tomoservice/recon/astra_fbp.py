@@ -16,11 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 from tomoservice.recon.base import (
     ReconstructionOptions,
     Slab,
+    SliceOptions,
     checked_angles,
+    checked_options,
     circle_mask,
     sinogram_and_slice_bytes,
 )
 from tomoservice.recon.filtering import ProjectionFilter, window_samples
+from tomoservice.recon.half_acquisition import check_whole_turn
 from tomoservice.recon.weights import angular_weights
 from tomoservice.threads import available_threads
 
@@ -35,24 +38,24 @@ class AstraFbpReconstructor:
         self,
         angles_deg: ArrayLike,
         columns: int,
-        options: ReconstructionOptions | None = None,
+        options: SliceOptions | None = None,
         *,
         threads: int | None = None,
     ) -> AstraFbpPlan:
         """Prepare a set of angles; see `Reconstructor.plan`."""
         angles = checked_angles(angles_deg, columns)
-        return AstraFbpPlan(
-            angles, columns, options or ReconstructionOptions(), threads or available_threads()
-        )
+        chosen = checked_options(options, ReconstructionOptions, self.name)
+        return AstraFbpPlan(angles, columns, chosen, threads or available_threads())
 
-    def memory_per_row(self, angles: int, columns: int) -> int:
+    def memory_per_row(self, angles: int, columns: int, size: int | None = None) -> int:
         """Estimate the bytes that each row of a slab takes: sinogram and slice."""
-        return sinogram_and_slice_bytes(angles, columns)
+        return sinogram_and_slice_bytes(angles, columns, size)
 
-    def memory_fixed(self, angles: int, columns: int, threads: int) -> int:
+    def memory_fixed(self, angles: int, columns: int, threads: int, size: int | None = None) -> int:
         """Estimate the bytes of the working space: filtered sinogram (twice) and slice for each thread."""
-        samples = window_samples(columns, mask_circle=False)
-        return columns * columns + threads * 4 * (2 * angles * samples + columns * columns)
+        edge = size or columns
+        samples = window_samples(edge, mask_circle=False)
+        return edge * edge + threads * 4 * (2 * angles * samples + edge * edge)
 
 
 class AstraFbpPlan:
@@ -75,11 +78,15 @@ class AstraFbpPlan:
     ) -> None:
         self._angles = angles
         self._columns = columns
+        self._size = size = options.size or columns
         self._threads = threads
-        self._samples = window_samples(columns, mask_circle=options.mask_circle)
+        self._samples = window_samples(size, mask_circle=options.mask_circle)
         self._filter = ProjectionFilter(columns, self._samples, options)
-        self._weights = angular_weights(angles).astype(np.float32)[:, None]
-        self._outside = ~circle_mask(columns) if options.mask_circle else None
+        if options.half_acquisition:
+            check_whole_turn(angles)
+        weights = angular_weights(angles, whole_turn=options.half_acquisition)
+        self._weights = weights.astype(np.float32)[:, None]
+        self._outside = ~circle_mask(size) if options.mask_circle else None
 
     def execute(
         self,
@@ -90,7 +97,7 @@ class AstraFbpPlan:
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Reconstruct a slab; see `ReconstructionPlan.execute`."""
-        shape = (len(self._angles), self._columns)
+        shape = (len(self._angles), self._columns, self._size)
         slab = Slab.checked(shape, sinograms, rotation_axis, first_row, out)
         rows = range(len(slab.sinograms))
         if self._threads == 1 or len(rows) <= 1:
@@ -121,7 +128,7 @@ class AstraFbpPlan:
         cos, sin = np.cos(self._angles), np.sin(self._angles)
         vectors = np.stack([sin, -cos, centre * cos, centre * sin, cos, sin], axis=1)
         projection = astra.create_proj_geom("parallel_vec", self._samples, vectors)
-        volume = astra.create_vol_geom(self._columns, self._columns)
+        volume = astra.create_vol_geom(self._size, self._size)
         ids: list[tuple[Any, int]] = []
         try:
             projector = astra.create_projector("linear", projection, volume)

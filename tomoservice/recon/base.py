@@ -9,15 +9,18 @@ at pixel ((N-1)/2, (N-1)/2), and at angle 0 detector columns run along +x. A pro
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tomoservice.errors import EngineError, GeometryError
 from tomoservice.recon.filters import FilterName
+
+AnyOptions = TypeVar("AnyOptions", bound="SliceOptions")
 
 
 class Padding(StrEnum):
@@ -112,7 +115,7 @@ class ReconstructionPlan(Protocol):
             Detector row of ``sinograms[0]`` in the whole scan. Slabs that begin at multiples of the
             reconstructor's `row_group` give the same bits as one slab of everything.
         out : (row, N, N) float32 array, optional
-            Where to put the result.
+            Where to put the result, all of which is overwritten.
 
         Returns
         -------
@@ -125,6 +128,26 @@ class ReconstructionPlan(Protocol):
             If shapes do not fit or the axis is not on the detector.
         EngineError
             If the sinograms hold a value that is not finite.
+        """
+        ...
+
+
+@runtime_checkable
+class PreviewPlan(Protocol):
+    """A plan with a quicker way to a few slices than `ReconstructionPlan.execute`."""
+
+    def preview(
+        self,
+        sinograms: NDArray[np.float32],
+        rotation_axis: ArrayLike,
+        *,
+        first_row: int = 0,
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Reconstruct a few slices, one after the other, with the least delay.
+
+        Takes, returns and raises what `ReconstructionPlan.execute` does. Grey values agree with it to 1e-3 of
+        the largest; the bits are others.
         """
         ...
 
@@ -168,15 +191,20 @@ class Reconstructor(Protocol):
         ------
         GeometryError
             If there is no angle or no column, or an angle is not finite.
+        EngineError
+            If the options are another method's.
         """
         ...
 
-    def memory_per_row(self, angles: int, columns: int) -> int:
-        """Estimate the bytes that each row of a slab takes: sinogram and slice."""
+    def memory_per_row(self, angles: int, columns: int, size: int | None = None) -> int:
+        """Estimate the bytes that each row of a slab takes: sinogram and slice of edge `size`."""
         ...
 
-    def memory_fixed(self, angles: int, columns: int, threads: int) -> int:
-        """Estimate the bytes that a plan and its working space take, whatever the size of the slab."""
+    def memory_fixed(self, angles: int, columns: int, threads: int, size: int | None = None) -> int:
+        """Estimate the bytes that a plan and its working space take, whatever the size of the slab.
+
+        `size` is the edge of a slice, by default as many pixels as there are columns.
+        """
         ...
 
 
@@ -185,7 +213,7 @@ def reconstruct(
     sinograms: NDArray[np.float32],
     angles_deg: ArrayLike,
     rotation_axis: ArrayLike,
-    options: ReconstructionOptions | None = None,
+    options: SliceOptions | None = None,
 ) -> NDArray[np.float32]:
     """Reconstruct one array of sinograms; for more than one slab make a plan and keep it.
 
@@ -199,8 +227,8 @@ def reconstruct(
         In degrees.
     rotation_axis : float or (row,) array
         Detector column of the axis.
-    options : ReconstructionOptions, optional
-        Filter, padding, mask.
+    options : SliceOptions, optional
+        The method's own kind; see `Reconstructor.plan`.
 
     Returns
     -------
@@ -211,9 +239,72 @@ def reconstruct(
     return reconstructor.plan(angles_deg, columns, options).execute(sinograms, rotation_axis)
 
 
-def sinogram_and_slice_bytes(angles: int, columns: int) -> int:
-    """Return the bytes of one row of a slab, float32: its sinogram and its slice."""
-    return 4 * (angles * columns + columns * columns)
+def preview(
+    plan: ReconstructionPlan, sinograms: NDArray[np.float32], rotation_axis: ArrayLike, *, first_row: int = 0
+) -> NDArray[np.float32]:
+    """Reconstruct a few slices with the least delay that a method offers.
+
+    Parameters
+    ----------
+    plan : ReconstructionPlan
+        From any method.
+    sinograms : (row, angle, column) float32 array
+        Line integrals. Not modified.
+    rotation_axis : float or (row,) array
+        Detector column of the axis.
+    first_row : int, default 0
+        Detector row of the first sinogram.
+
+    Returns
+    -------
+    (row, N, N) float32 array
+        See `PreviewPlan.preview`; for a method without it, what `ReconstructionPlan.execute` returns.
+    """
+    if isinstance(plan, PreviewPlan):
+        return plan.preview(sinograms, rotation_axis, first_row=first_row)
+    return plan.execute(sinograms, rotation_axis, first_row=first_row)
+
+
+def aligned_empty(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return an empty float32 array that begins with a cache line (64 bytes).
+
+    Compiled kernels may then move whole lines.
+    """
+    count = math.prod(shape)
+    raw = np.empty(4 * count + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    aligned: NDArray[np.float32] = raw[start : start + 4 * count].view(np.float32).reshape(shape)
+    return aligned
+
+
+def sinogram_and_slice_bytes(angles: int, columns: int, size: int | None = None) -> int:
+    """Return the bytes of one row of a slab, float32: its sinogram and its slice of edge `size`."""
+    return 4 * (angles * columns + (size or columns) ** 2)
+
+
+def checked_options(options: SliceOptions | None, kind: type[AnyOptions], method: str) -> AnyOptions:
+    """Return a method's options, by default the defaults of its kind.
+
+    Parameters
+    ----------
+    options : SliceOptions or None
+        What `Reconstructor.plan` got.
+    kind : type
+        What the method takes.
+    method : str
+        Its name, for the message.
+
+    Raises
+    ------
+    EngineError
+        If the options are of another kind.
+    """
+    if options is None:
+        return kind()
+    if not isinstance(options, kind):
+        msg = f"{method} takes {kind.__name__}, got {type(options).__name__}"
+        raise EngineError(msg)
+    return options
 
 
 def checked_angles(angles_deg: ArrayLike, columns: int) -> NDArray[np.float64]:
@@ -263,7 +354,7 @@ class Slab:
     first_row
         Detector row of the first sinogram.
     out
-        (row, N, N) float32, to be filled.
+        (row, N, N) float32, to be filled; N is the edge of a slice.
     """
 
     sinograms: NDArray[np.float32]
@@ -274,14 +365,17 @@ class Slab:
     @classmethod
     def checked(
         cls,
-        shape: tuple[int, int],
+        shape: tuple[int, int, int],
         sinograms: NDArray[np.float32],
         rotation_axis: ArrayLike,
         first_row: int,
         out: NDArray[np.float32] | None,
     ) -> Slab:
-        """Check everything but the values, which are checked row by row while they are in the cache."""
-        angles, columns = shape
+        """Check everything but the values, which are checked row by row while they are in the cache.
+
+        `shape` is (angles, columns, edge of a slice).
+        """
+        angles, columns, size = shape
         data = np.asarray(sinograms)
         if data.ndim != 3 or data.shape[1:] != (angles, columns):
             msg = (
@@ -293,14 +387,24 @@ class Slab:
             msg = f"first_row counts detector rows from 0, got {first_row}"
             raise GeometryError(msg)
         rows = len(data)
-        result = np.empty((rows, columns, columns), np.float32) if out is None else out
-        if result.shape != (rows, columns, columns) or result.dtype != np.float32:
-            msg = (
-                f"out must be float32 of shape {(rows, columns, columns)}, got {result.dtype} {result.shape}"
-            )
+        result = aligned_empty((rows, size, size)) if out is None else out
+        if result.shape != (rows, size, size) or result.dtype != np.float32:
+            msg = f"out must be float32 of shape {(rows, size, size)}, got {result.dtype} {result.shape}"
             raise GeometryError(msg)
         axes = _checked_axes(rotation_axis, rows, columns)
         return cls(data.astype(np.float32, copy=False), axes, first_row, result)
+
+    def contiguous(self) -> Slab:
+        """Return the same with arrays that lie in memory without gaps; copies where they do not."""
+        result = self.out if self.out.flags.c_contiguous else aligned_empty(self.out.shape)
+        return Slab(np.ascontiguousarray(self.sinograms), self.axes, self.first_row, result)
+
+    def delivered(self, out: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """Return the result, in `out` if the caller gave one."""
+        if out is None or out is self.out:
+            return self.out
+        out[...] = self.out
+        return out
 
     def sinogram(self, row: int) -> NDArray[np.float32]:
         """Return one sinogram (angle, column), or say where it is not finite."""
@@ -330,19 +434,19 @@ def _checked_axes(rotation_axis: ArrayLike, rows: int, columns: int) -> NDArray[
     return np.broadcast_to(axes, (rows,))
 
 
-def circle_mask(columns: int) -> NDArray[np.bool_]:
+def circle_mask(size: int) -> NDArray[np.bool_]:
     """Return True inside the circle of diameter N around the axis.
 
     Parameters
     ----------
-    columns : int
-        Detector columns N.
+    size : int
+        Edge N of a slice.
 
     Returns
     -------
     (N, N) bool array
         The pixels whose centres lie within N / 2 of the axis.
     """
-    offset = np.arange(columns) - (columns - 1) / 2
-    inside: NDArray[np.bool_] = offset[:, None] ** 2 + offset**2 <= (columns / 2) ** 2
+    offset = np.arange(size) - (size - 1) / 2
+    inside: NDArray[np.bool_] = offset[:, None] ** 2 + offset**2 <= (size / 2) ** 2
     return inside

@@ -11,6 +11,7 @@ from scipy import fft
 
 from tomoservice.recon.base import Padding, ReconstructionOptions
 from tomoservice.recon.filters import transfer_function
+from tomoservice.recon.half_acquisition import overlap_weights
 
 # Samples beyond the circle that fade to zero, so that the two ends meet without ringing into the circle.
 MARGIN = 16
@@ -18,13 +19,13 @@ MARGIN = 16
 BLOCK_SAMPLES = 1 << 16
 
 
-def window_samples(columns: int, *, mask_circle: bool) -> int:
+def window_samples(size: int, *, mask_circle: bool) -> int:
     """Return how many samples of each filtered projection a slice needs.
 
     Parameters
     ----------
-    columns : int
-        Detector columns N.
+    size : int
+        Edge N of a slice.
     mask_circle : bool
         Whether only the circle of diameter N is wanted, or the whole square.
 
@@ -33,7 +34,7 @@ def window_samples(columns: int, *, mask_circle: bool) -> int:
     int
         Even, good for a Fourier transform.
     """
-    reach = columns if mask_circle else math.sqrt(2) * columns
+    reach = size if mask_circle else math.sqrt(2) * size
     return 2 * fft.next_fast_len(math.ceil(reach / 2) + MARGIN)
 
 
@@ -52,7 +53,7 @@ class ProjectionFilter:
     samples
         Samples kept, around the axis.
     options
-        Filter and padding.
+        Filter, padding, half-acquisition.
     """
 
     columns: int
@@ -64,6 +65,8 @@ class ProjectionFilter:
         # In steps of an eighth of the detector, so that neighbouring axes share a length.
         eighth = max(self.columns / 8, 1)
         reach = math.ceil(max(axis, self.columns - 1 - axis) / eighth) * eighth
+        if self.options.padding is Padding.EDGE:
+            reach += self.columns / 2
         return 2 * fft.next_fast_len(math.ceil(self.samples / 2 + reach) + 1, real=True)
 
     def apply(
@@ -87,9 +90,12 @@ class ProjectionFilter:
         origin = axis if sub_pixel else math.floor(axis)
         multiplier = self._multiplier(length, origin)
         fade = self._fade()
+        weights = overlap_weights(self.columns, axis) if self.options.half_acquisition else None
         step = max(BLOCK_SAMPLES // length, 1)
         for start in range(0, len(sinogram), step):
             block = sinogram[start : start + step]
+            if weights is not None:
+                block = block * weights
             if self.options.padding is Padding.EDGE:
                 block = _extend(block, length)
             spectrum = fft.rfft(block, length, axis=-1)

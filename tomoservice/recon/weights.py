@@ -14,7 +14,7 @@ WIDEST_GAP = 8.0
 SAME_VIEW = 0.2
 
 
-def angular_weights(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+def angular_weights(angles: NDArray[np.float64], *, whole_turn: bool = False) -> NDArray[np.float64]:
     """Return the part of the half circle that each projection stands for.
 
     In parallel beam a view and its opposite carry the same information, so angles count modulo pi. Each
@@ -27,25 +27,29 @@ def angular_weights(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     ----------
     angles : (angle,) float64 array
         In radians, in any order.
+    whole_turn : bool, default False
+        Whether a view and its opposite are different, as in half-acquisition: angles then count modulo two
+        pi, and each view gets half of its part of the turn.
 
     Returns
     -------
     (angle,) float64 array
         In radians; the sum is pi unless a wedge is missing.
     """
-    folded = np.mod(angles, np.pi)
+    period = 2 * np.pi if whole_turn else np.pi
+    folded = np.mod(angles, period)
     order = np.argsort(folded, kind="stable")
-    gap = np.diff(folded[order], append=folded[order[0]] + np.pi)
+    gap = np.diff(folded[order], append=folded[order[0]] + period)
     # Counted from behind the widest gap, no view is repeated across the end: 179.999 degrees and 0 are one.
     order = np.roll(order, -int(np.argmax(gap)) - 1)
     position = folded[order] - folded[order[0]]
-    position[position < 0] += np.pi
+    position[position < 0] += period
     group = group_views(position, SAME_VIEW * typical_gap(gap))
     size = np.bincount(group)
     centre = np.bincount(group, position) / size
-    gap = np.diff(centre, append=centre[0] + np.pi)
+    gap = np.diff(centre, append=centre[0] + period)
     gap = np.minimum(gap, WIDEST_GAP * typical_gap(gap))
     cell = (gap + np.roll(gap, 1)) / 2
     weights = np.empty(len(angles))
-    weights[order] = (cell / size)[group]
+    weights[order] = (cell / size)[group] * (np.pi / period)
     return weights

@@ -1,7 +1,7 @@
 """ASTRA's filtered back-projection keeps the contract."""
 
-from tests.engine.contract.reconstructor import ReconstructorContract
+from tests.engine.contract.reconstructor import FilteredContract
 
 
-class TestAstraFbp(ReconstructorContract):
+class TestAstraFbp(FilteredContract):
     method = "astra_fbp"

@@ -1,7 +1,7 @@
 """The Fourier method on the CPU keeps the contract."""
 
-from tests.engine.contract.reconstructor import ReconstructorContract
+from tests.engine.contract.reconstructor import FilteredContract
 
 
-class TestFourier(ReconstructorContract):
+class TestFourier(FilteredContract):
     method = "fourier"

@@ -1,4 +1,7 @@
-"""Filtered back-projection by a non-uniform Fourier transform, on the CPU (FINUFFT).
+"""Filtered back-projection by a non-uniform Fourier transform, on the CPU, with FINUFFT.
+
+The same mathematics as `tomoservice.recon.fourier` by an independent library: a check on it, and what to use
+where Numba cannot compile.
 
 Back-projection of the filtered projections with ideal (trigonometric) interpolation is a sum of plane waves
 on a polar grid of frequencies: a type 1 non-uniform FFT (Barnett, Magland, af Klinteberg 2019,
@@ -23,11 +26,14 @@ from scipy import fft
 from tomoservice.recon.base import (
     ReconstructionOptions,
     Slab,
+    SliceOptions,
     checked_angles,
+    checked_options,
     circle_mask,
     sinogram_and_slice_bytes,
 )
 from tomoservice.recon.filtering import ProjectionFilter, window_samples
+from tomoservice.recon.half_acquisition import check_whole_turn
 from tomoservice.recon.weights import angular_weights
 from tomoservice.threads import available_threads
 
@@ -39,42 +45,42 @@ TOLERANCE = 1e-4
 OVERSAMPLING = 1.25
 
 
-class FourierReconstructor:
-    """Filtered back-projection by non-uniform FFT on the CPU."""
+class FinufftReconstructor:
+    """Filtered back-projection by FINUFFT on the CPU."""
 
-    name = "fourier"
+    name = "finufft"
     row_group = 2
 
     def plan(
         self,
         angles_deg: ArrayLike,
         columns: int,
-        options: ReconstructionOptions | None = None,
+        options: SliceOptions | None = None,
         *,
         threads: int | None = None,
-    ) -> FourierPlan:
+    ) -> FinufftPlan:
         """Prepare the transform for a set of angles; see `Reconstructor.plan`."""
         angles = checked_angles(angles_deg, columns)
-        return FourierPlan(
-            angles, columns, options or ReconstructionOptions(), threads or available_threads()
-        )
+        chosen = checked_options(options, ReconstructionOptions, self.name)
+        return FinufftPlan(angles, columns, chosen, threads or available_threads())
 
-    def memory_per_row(self, angles: int, columns: int) -> int:
+    def memory_per_row(self, angles: int, columns: int, size: int | None = None) -> int:
         """Estimate the bytes that each row of a slab takes: sinogram and slice."""
-        return sinogram_and_slice_bytes(angles, columns)
+        return sinogram_and_slice_bytes(angles, columns, size)
 
-    def memory_fixed(self, angles: int, columns: int, threads: int) -> int:
+    def memory_fixed(self, angles: int, columns: int, threads: int, size: int | None = None) -> int:
         """Estimate the bytes that a plan and its working space take."""
-        points = angles * window_samples(columns, mask_circle=False)
+        edge = size or columns
+        points = angles * window_samples(edge, mask_circle=False)
         # Shared: two coordinates and a complex weight. Per thread: filtered pair, its spectrum, the index
         # that sorts the points, the fine grid and the complex slice.
-        shared = points * (4 + 4 + 8) + columns * columns
-        fine = int((OVERSAMPLING * columns + 16) ** 2)
-        return shared + threads * (points * (8 + 8 + 8) + 8 * (fine + columns * columns))
+        shared = points * (4 + 4 + 8) + edge * edge
+        fine = int((OVERSAMPLING * edge + 16) ** 2)
+        return shared + threads * (points * (8 + 8 + 8) + 8 * (fine + edge * edge))
 
 
-class FourierPlan:
-    """`FourierReconstructor` prepared for a set of angles and a detector width.
+class FinufftPlan:
+    """`FinufftReconstructor` prepared for a set of angles and a detector width.
 
     Parameters
     ----------
@@ -93,15 +99,18 @@ class FourierPlan:
     ) -> None:
         self._angles = len(angles)
         self._columns = columns
+        self._size = options.size or columns
         self._threads = threads
-        self._samples = window_samples(columns, mask_circle=options.mask_circle)
+        self._samples = window_samples(self._size, mask_circle=options.mask_circle)
         self._filter = ProjectionFilter(columns, self._samples, options)
-        self._outside = ~circle_mask(columns) if options.mask_circle else None
+        self._outside = ~circle_mask(self._size) if options.mask_circle else None
         self._lock = threading.Lock()
         self._idle: list[finufft.Plan] = []
-        self._prepare(angles)
+        if options.half_acquisition:
+            check_whole_turn(angles)
+        self._prepare(angles, angular_weights(angles, whole_turn=options.half_acquisition))
 
-    def _prepare(self, angles: NDArray[np.float64]) -> None:
+    def _prepare(self, angles: NDArray[np.float64], angular: NDArray[np.float64]) -> None:
         samples = self._samples
         index = np.arange(samples)
         frequency = fft.fftfreq(samples)
@@ -109,8 +118,8 @@ class FourierPlan:
         # Rows count downwards, y upwards.
         y = (-2 * np.pi * np.sin(angles)[:, None] * frequency).ravel()
         # Mode 0 is pixel N // 2, which lies half a pixel from the axis if N is even.
-        offset = self._columns // 2 - (self._columns - 1) / 2
-        weights = np.repeat(angular_weights(angles) / samples, samples)
+        offset = self._size // 2 - (self._size - 1) / 2
+        weights = np.repeat(angular / samples, samples)
         # Sample 0 of a filtered projection lies at -samples / 2, an even split by construction.
         centring = np.where(index % 2 == 0, 1.0, -1.0)
         centring[samples // 2] = 0
@@ -134,7 +143,7 @@ class FourierPlan:
 
         plan = finufft.Plan(
             1,
-            (self._columns, self._columns),
+            (self._size, self._size),
             eps=TOLERANCE,
             isign=1,
             dtype="complex64",
@@ -153,7 +162,7 @@ class FourierPlan:
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Reconstruct a slab; see `ReconstructionPlan.execute`."""
-        shape = (self._angles, self._columns)
+        shape = (self._angles, self._columns, self._size)
         slab = Slab.checked(shape, sinograms, rotation_axis, first_row, out)
         last_row = first_row + len(slab.sinograms)
         pairs = range(first_row - first_row % 2, last_row, 2)
@@ -161,7 +170,7 @@ class FourierPlan:
             for pair in pairs:
                 self._reconstruct_pair(slab, pair)
         else:
-            with ThreadPoolExecutor(self._threads, "tomoservice-fourier") as pool:
+            with ThreadPoolExecutor(self._threads, "tomoservice-finufft") as pool:
                 # Consuming the results raises what a pair raised.
                 for _ in pool.map(lambda pair: self._reconstruct_pair(slab, pair), pairs):
                     pass
