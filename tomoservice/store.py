@@ -2,7 +2,7 @@
 
 ::
 
-    {folder}/volume.zarr          float32 (z, y, x), fill value NaN, one layer of chunks per slab
+    {folder}/volume.zarr          (z, y, x), fill value NaN or 0, one layer of chunks per slab
     {folder}/slabs/000007.json    marker: bounds, attempt, checksum; written after the slab's chunks
     {folder}/attempts/000002      the attempts that have opened the store for writing
     {folder}/identity.json        what determines the pixels; slabs of another identity are not kept
@@ -65,7 +65,7 @@ class SlabMarker:
     stop: int
     attempt: int
     checksum: str
-    """SHA-256 of the slab's pixels: float32, little endian, (z, y, x) in C order."""
+    """SHA-256 of the slab's pixels: little endian, (z, y, x) in C order."""
 
 
 class SlabStore:
@@ -86,6 +86,7 @@ class SlabStore:
         shape: tuple[int, int, int],
         chunks: tuple[int, int, int],
         *,
+        dtype: str = "float32",
         attempt: int = 1,
     ) -> Self:
         """Create the store, or open the one that is there for writing.
@@ -98,6 +99,8 @@ class SlabStore:
             Shape of the volume (z, y, x).
         chunks : tuple of int
             Shape of a chunk (z, y, x). A slab is one layer of chunks.
+        dtype : str
+            Type of a pixel: float32, uint16 or uint8.
         attempt : int
             Fencing token of the writer: afterwards, writers with a lower one are refused.
 
@@ -110,12 +113,12 @@ class SlabStore:
         """
         folder = folder.resolve()
         if not (folder / VOLUME / "zarr.json").exists():
-            _make_array(folder, shape, chunks)
+            _make_array(folder, shape, chunks, dtype)
         store = cls.open(folder, attempt=attempt)
-        if store.shape != shape or store.chunks != chunks:
+        if (store.shape, store.chunks, store.dtype) != (shape, chunks, np.dtype(dtype)):
             raise OutputError(
-                f"{folder} holds a volume of shape {store.shape} in chunks {store.chunks}, "
-                f"not {shape} in {chunks}; remove the folder or choose another"
+                f"{folder} holds a volume of shape {store.shape} in chunks {store.chunks}, {store.dtype}, "
+                f"not {shape} in {chunks}, {dtype}; remove the folder or choose another"
             )
         return store
 
@@ -153,7 +156,7 @@ class SlabStore:
 
     @property
     def array(self) -> zarr.Array[Any]:
-        """The Zarr array (z, y, x), float32; slabs that do not exist read as NaN."""
+        """The Zarr array (z, y, x); slabs that do not exist read as NaN, or as 0 among whole numbers."""
         return self._array
 
     @property
@@ -167,6 +170,11 @@ class SlabStore:
         """Shape of a chunk (z, y, x)."""
         z, y, x = self._array.chunks
         return z, y, x
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel."""
+        return np.dtype(self._array.dtype)
 
     def keep_only(self, identity: str) -> bool:
         """Make sure that the slabs in the store belong together.
@@ -191,7 +199,7 @@ class SlabStore:
         _write_durably(path, json.dumps(identity))
         return not discarded
 
-    def commit(self, slab: SlabBounds, pixels: NDArray[np.float32]) -> SlabMarker:
+    def commit(self, slab: SlabBounds, pixels: NDArray[Any]) -> SlabMarker:
         """Write a slab, make sure that it is on disk, and only then mark it as existing.
 
         Parameters
@@ -199,7 +207,7 @@ class SlabStore:
         slab : SlabBounds
             Where it belongs; must be exactly one layer of chunks.
         pixels : ndarray
-            float32 (z, y, x); not modified.
+            (z, y, x), of the store's type; not modified.
 
         Raises
         ------
@@ -212,7 +220,7 @@ class SlabStore:
             raise OutputError(f"{self._folder} was opened for reading")
         self._check(slab, pixels)
         self._refuse_if_overtaken()
-        data = np.ascontiguousarray(pixels, dtype="<f4")
+        data = np.ascontiguousarray(pixels, dtype=self.dtype.newbyteorder("<"))
         marker = SlabMarker(
             slab.index, slab.start, slab.stop, self._attempt, hashlib.sha256(data.data).hexdigest()
         )
@@ -266,7 +274,9 @@ class SlabStore:
         """
         bad = set()
         for index, marker in self.markers().items():
-            pixels = np.ascontiguousarray(self._array[marker.start : marker.stop], dtype="<f4")
+            pixels = np.ascontiguousarray(
+                self._array[marker.start : marker.stop], dtype=self.dtype.newbyteorder("<")
+            )
             if hashlib.sha256(pixels.data).hexdigest() != marker.checksum:
                 bad.add(index)
         return bad
@@ -283,7 +293,7 @@ class SlabStore:
     def _marker_path(self, index: int) -> Path:
         return self._folder / MARKERS / f"{index:06d}.json"
 
-    def _check(self, slab: SlabBounds, pixels: NDArray[np.float32]) -> None:
+    def _check(self, slab: SlabBounds, pixels: NDArray[Any]) -> None:
         layers, (depth, height, width) = self.chunks[0], self.shape
         if slab.start != slab.index * layers or slab.stop != min(slab.start + layers, depth):
             raise OutputError(
@@ -291,8 +301,11 @@ class SlabStore:
                 f"{self._folder} is {slab.index * layers} to {min((slab.index + 1) * layers, depth)}"
             )
         expected = (slab.stop - slab.start, height, width)
-        if pixels.shape != expected:
-            raise OutputError(f"slab {slab.index} has shape {pixels.shape}, expected {expected}")
+        if pixels.shape != expected or pixels.dtype != self.dtype:
+            raise OutputError(
+                f"slab {slab.index} is {pixels.dtype} of shape {pixels.shape}, "
+                f"expected {self.dtype} {expected}"
+            )
 
     def _refuse_if_overtaken(self) -> None:
         highest = _highest_attempt(self._folder)
@@ -317,9 +330,10 @@ def create_array(
     path: Path,
     shape: tuple[int, int, int],
     chunks: tuple[int, int, int],
+    dtype: str = "float32",
     attributes: Mapping[str, Any] | None = None,
 ) -> zarr.Array[Any]:
-    """Create the Zarr v3 array of a volume (z, y, x), float32, filled with NaN.
+    """Create the Zarr v3 array of a volume (z, y, x), filled with NaN, or with 0 if it holds whole numbers.
 
     Parameters
     ----------
@@ -327,6 +341,8 @@ def create_array(
         Folder of the array; its parent exists.
     shape, chunks : tuple of int
         Shape of the volume and of a chunk (z, y, x).
+    dtype : str
+        Type of a pixel.
     attributes : mapping, optional
         Attributes of the array, as plain JSON types.
     """
@@ -337,8 +353,8 @@ def create_array(
         path,
         shape=shape,
         chunks=chunks,
-        dtype="float32",
-        fill_value=float("nan"),
+        dtype=dtype,
+        fill_value=float("nan") if np.dtype(dtype).kind == "f" else 0,
         dimension_names=["z", "y", "x"],
         attributes=dict(attributes or {}),
         # Half as large as raw for what is zero outside the circle, and the fastest to write and read
@@ -347,12 +363,12 @@ def create_array(
     )
 
 
-def _make_array(folder: Path, shape: tuple[int, int, int], chunks: tuple[int, int, int]) -> None:
+def _make_array(folder: Path, shape: tuple[int, int, int], chunks: tuple[int, int, int], dtype: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # A torn zarr.json of a writer that died here would stay for ever, so it is made elsewhere.
         draft = folder / f".{VOLUME}.{uuid.uuid4().hex}"
-        create_array(draft, shape, chunks)
+        create_array(draft, shape, chunks, dtype)
         _sync_tree(draft)
         try:
             draft.rename(folder / VOLUME)

@@ -130,9 +130,7 @@ class TestHdf5:
         recipe = parse_recipe({"rotation_axis": stage, "flat_field": nothing, "minus_log": nothing})
         plan = prepare(scan, recipe)
         path = tmp_path / "bead.h5"
-        with volume_output(
-            path, VolumeForm(plan.shape, plan.chunks, plan.voxel_size_um, plan.units)
-        ) as writer:
+        with volume_output(path, VolumeForm.of(plan)) as writer:
             compute(plan, scan, on_slab=lambda slab, slices: writer.write(slab.start, slices))
             writer.finish(RECORD)
         with h5py.File(path) as file:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.cli.options import (
@@ -25,6 +26,11 @@ from tomoservice.cli.progress import progress_bar
 from tomoservice.cli.stopping import stop_signals
 from tomoservice.errors import OutputError
 from tomoservice.recipe import Recipe
+
+if TYPE_CHECKING:
+    from tomoservice.pipeline import RingReport
+
+logger = logging.getLogger(__name__)
 
 
 def _known_format(_ctx: click.Context, _param: click.Parameter, value: Path) -> Path:
@@ -97,7 +103,7 @@ class FileJob:
 def reconstruct_file(job: FileJob, stopped: Callable[[], bool]) -> None:
     """Reconstruct a scan file into a volume file, telling on standard error what is being done."""
     from tomoservice.export import VolumeForm, check_output, volume_output
-    from tomoservice.pipeline import Slab, compute, prepare
+    from tomoservice.pipeline import ResidualLog, Slab, compute, prepare, score_rings
     from tomoservice.provenance import make_record
     from tomoservice.sources import open_scan
 
@@ -109,20 +115,49 @@ def reconstruct_file(job: FileJob, stopped: Callable[[], bool]) -> None:
         plan = prepare(scan, job.recipe, memory_bytes=job.memory_bytes, cancelled=stopped)
         for note in plan.notes:
             click.echo(note, err=True)
-        form = VolumeForm(plan.shape, plan.chunks, plan.voxel_size_um, plan.units)
+        form = VolumeForm.of(plan)
         with (
             volume_output(output, form, overwrite=job.overwrite) as writer,
             progress_bar("reconstructing", plan.shape[0], "slices") as advance,
         ):
 
-            def keep(slab: Slab, slices: NDArray[np.float32]) -> None:
+            def keep(slab: Slab, slices: NDArray[Any]) -> None:
                 writer.write(slab.start, slices)
                 advance(slab.stop - slab.start)
 
-            timings = compute(plan, scan, on_slab=keep, cancelled=stopped, memory_bytes=job.memory_bytes)
+            log = ResidualLog(_log_residual)
+            timings = compute(
+                plan,
+                scan,
+                on_slab=keep,
+                cancelled=stopped,
+                memory_bytes=job.memory_bytes,
+                iterations=log.control(),
+            )
+            rings = score_rings(plan, scan, rows=1, cancelled=stopped)
             writer.finish(make_record(plan, scan, started=started, timings_s=timings))
+    click.echo(_about_rings(rings), err=True)
+    if residuals := [value for _, _, value in log.last()]:
+        click.echo(f"relative residual {min(residuals):.3g} to {max(residuals):.3g}", err=True)
     took = (datetime.now(UTC) - started).total_seconds()
     shape = " x ".join(str(size) for size in plan.shape)
     click.echo(
         f"{output}: {shape} (z, y, x) in {plan.units}, rotation axis {plan.rotation_axis:.2f}, {took:.1f} s"
+    )
+
+
+def _log_residual(row: int, iteration: int, residual: float) -> None:
+    logger.info("detector row %d: iteration %d, relative residual %.4g", row, iteration, residual)
+
+
+def _about_rings(report: RingReport) -> str:
+    """Say how strong rings are without and with what removes them."""
+    if report.asked:
+        return (
+            f"ring score of the middle slice: {report.before:.2f} before {report.removal}, "
+            f"{report.after:.2f} after"
+        )
+    return (
+        f"ring score of the middle slice: {report.before:.2f} (0 none, 1 as strong as the noise); "
+        f"{report.after:.2f} with {report.removal}"
     )

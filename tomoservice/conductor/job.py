@@ -39,7 +39,7 @@ from tomoservice.errors import (
     ServiceUnavailableError,
     TomoserviceError,
 )
-from tomoservice.pipeline import Plan, Slab, compute, prepare
+from tomoservice.pipeline import Plan, ResidualLog, Slab, compute, prepare
 from tomoservice.pipeline.memory import memory_budget
 from tomoservice.provenance import fingerprint, make_record, software_versions
 from tomoservice.recipe import parse_recipe
@@ -135,8 +135,8 @@ def reconstruct(job: Job, watch: JobWatch) -> Progress:
         )
         described = _describe(plan)
         _persist(watch, partial(job.writer.describe, described))
-        store, timings = _compute(job, watch, plan, scan, memory)
-        tables = _quality(job, plan, scan)
+        store, timings, log = _compute(job, watch, plan, scan, memory)
+        tables = _quality(job, plan, scan, log)
         record = make_record(plan, scan, started=began, timings_s=timings)
         provenance = {
             **{key: record[key] for key in PROVENANCE},
@@ -168,9 +168,9 @@ def _publish(job: Job, watch: JobWatch, store: SlabStore, metadata: Mapping[str,
         ) from error
 
 
-def _quality(job: Job, plan: Plan, scan: TomoScan) -> list[QualityTable]:
+def _quality(job: Job, plan: Plan, scan: TomoScan, log: ResidualLog) -> list[QualityTable]:
     try:
-        return list(quality_tables(plan, scan))
+        return list(quality_tables(plan, scan, log))
     except (TomoserviceError, OSError, ValueError) as error:
         logger.warning("%s: no tables about its quality: %s", job.record.path, error)
         return []
@@ -253,8 +253,10 @@ def _may_read(job: Job, scan: TomoScan) -> bool:
 
 def _compute(
     job: Job, watch: JobWatch, plan: Plan, scan: TomoScan, memory: int
-) -> tuple[SlabStore, dict[str, float]]:
-    store = SlabStore.create(job.folder, plan.shape, plan.chunks, attempt=job.writer.claim.attempt)
+) -> tuple[SlabStore, dict[str, float], ResidualLog]:
+    store = SlabStore.create(
+        job.folder, plan.shape, plan.chunks, dtype=plan.dtype, attempt=job.writer.claim.attempt
+    )
     if not store.keep_only(_identity(plan, scan)):
         logger.warning("%s: slabs of an earlier attempt do not fit and are computed anew", job.record.path)
     missing = store.missing(plan.slabs)
@@ -265,12 +267,19 @@ def _compute(
     if len(missing) < total:
         logger.info("%s: %d of %d slabs exist already", job.record.path, total - len(missing), total)
     sink = _Sink(store, watch, total, total - len(missing))
+    log = ResidualLog()
     timings = compute(
-        plan, scan, slabs=missing, on_slab=sink, cancelled=watch.should_stop, memory_bytes=memory
+        plan,
+        scan,
+        slabs=missing,
+        on_slab=sink,
+        cancelled=watch.should_stop,
+        memory_bytes=memory,
+        iterations=log.control(),
     )
     if watch.should_stop():
         raise CancelledError(f"{job.record.path}: stopped after the last slab")
-    return store, dict(timings)
+    return store, dict(timings), log
 
 
 class _Sink:
@@ -284,7 +293,7 @@ class _Sink:
         self._began = time.monotonic()
         self._report()
 
-    def __call__(self, slab: Slab, pixels: NDArray[np.float32]) -> None:
+    def __call__(self, slab: Slab, pixels: NDArray[Any]) -> None:
         self._store.commit(slab, pixels)
         self._done += 1
         self._report()
@@ -316,6 +325,7 @@ def _volume_metadata(plan: Plan, provenance: Mapping[str, Any]) -> dict[str, Any
         "voxel_size_um": None if size is None else [size, size, size],
         "rotation_axis": plan.rotation_axis,
         "checksum": provenance["volume_checksum"],
+        **plan.scaling,
     }
 
 

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tomoservice.pipeline import Plan
 
 from tomoservice.errors import OutputError
 
@@ -35,13 +38,47 @@ class VolumeForm:
     """Edge of a voxel in micrometres, if known."""
     units: str
     """Unit of a grey value: 1/pixel or 1/cm."""
+    dtype: str = "float32"
+    """Type of the stored numbers: float32, uint16 or uint8."""
+    slope: float = 1.0
+    """Grey value = slope x number + offset."""
+    offset: float = 0.0
+    """Grey value of the number 0."""
+    axis_pixel: tuple[float, float] | None = None
+    """Row and column of the rotation axis in a slice; by default its middle."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> VolumeForm:
+        """Return the form of a planned volume."""
+        return cls(
+            plan.shape,
+            plan.chunks,
+            plan.voxel_size_um,
+            plan.units,
+            dtype=plan.dtype,
+            axis_pixel=plan.axis_pixel,
+            **plan.scaling,
+        )
+
+    @property
+    def origin(self) -> tuple[float, float, float]:
+        """Slice, row and column where coordinates are 0: the middle slice, on the rotation axis."""
+        slices, rows, columns = self.shape
+        row, column = self.axis_pixel or ((rows - 1) / 2, (columns - 1) / 2)
+        return (slices - 1) / 2, row, column
+
+    @property
+    def scaling(self) -> dict[str, float]:
+        """Slope and offset under the names that CF and NeXus readers know; empty for grey values as such."""
+        whole = np.dtype(self.dtype).kind != "f"
+        return {"scale_factor": self.slope, "add_offset": self.offset} if whole else {}
 
 
 class VolumeWriter(Protocol):
     """Writes a volume slab by slab into a place that is not its final one."""
 
-    def write(self, start: int, slices: NDArray[np.float32]) -> None:
-        """Store slices (z, y, x) at z = `start`."""
+    def write(self, start: int, slices: NDArray[Any]) -> None:
+        """Store slices (z, y, x), of the form's type, at z = `start`."""
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """Store the record of how the volume was made, and close."""

@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 from tomoservice import __version__
 from tomoservice.export.base import VolumeForm
 
-PIXEL = np.dtype("<f4")
-
 
 class Hdf5Writer:
-    """Writes `/entry/data/data` (z, y, x), float32, and the record under `/entry/reconstruction`.
+    """Writes `/entry/data/data` (z, y, x) and the record under `/entry/reconstruction`.
 
     The layout is NXtomoproc, https://manual.nexusformat.org/classes/applications/NXtomoproc.html
 
@@ -31,7 +29,8 @@ class Hdf5Writer:
     def __init__(self, path: Path, form: VolumeForm) -> None:
         self._form = form
         self._path = path
-        self._slice_bytes = form.shape[1] * form.shape[2] * PIXEL.itemsize
+        self._dtype = np.dtype(form.dtype).newbyteorder("<")
+        self._slice_bytes = form.shape[1] * form.shape[2] * self._dtype.itemsize
         size = form.shape[0] * self._slice_bytes
         _take_space(path, size)
         with h5py.File(path, "w") as file:
@@ -39,10 +38,10 @@ class Hdf5Writer:
         _take_space(path, self._offset + size)
         self._pixels = path.open("r+b", buffering=0)
 
-    def write(self, start: int, slices: NDArray[np.float32]) -> None:
+    def write(self, start: int, slices: NDArray[Any]) -> None:
         """Store slices (z, y, x) at z = `start`."""
         self._pixels.seek(self._offset + start * self._slice_bytes)
-        left = np.ascontiguousarray(slices, PIXEL).data.cast("B")
+        left = np.ascontiguousarray(slices, self._dtype).data.cast("B")
         while left:
             left = left[self._pixels.write(left) :]
 
@@ -85,11 +84,13 @@ def _create_entry(file: h5py.File, form: VolumeForm) -> int:
     layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     space = h5py.h5s.create_simple(form.shape)
-    data = h5py.Dataset(h5py.h5d.create(group.id, b"data", h5py.h5t.IEEE_F32LE, space, layout))
+    pixel = h5py.h5t.py_create(np.dtype(form.dtype).newbyteorder("<"))
+    data = h5py.Dataset(h5py.h5d.create(group.id, b"data", pixel, space, layout))
     data.attrs["units"] = form.units
+    data.attrs.update(form.scaling)
     step = form.voxel_size_um if form.voxel_size_um is not None else 1.0
-    for name, size in zip("zyx", form.shape, strict=True):
-        position = (np.arange(size) - (size - 1) / 2) * step
+    for name, size, origin in zip("zyx", form.shape, form.origin, strict=True):
+        position = (np.arange(size) - origin) * step
         # y points up while rows count downwards
         group[name] = -position if name == "y" else position
         group[name].attrs["units"] = "um" if form.voxel_size_um is not None else "pixel"

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
@@ -16,14 +15,14 @@ from tomoservice.recipe.text import write_yaml
 
 
 class TiffWriter:
-    """Writes `slice_00000.tiff` and so on, float32, with `recipe.yml` and `record.json` beside them."""
+    """Writes `slice_00000.tiff` and so on, with `recipe.yml` and `record.json` beside them."""
 
     def __init__(self, path: Path, form: VolumeForm) -> None:
         path.mkdir()
         self._folder = path
         self._form = form
 
-    def write(self, start: int, slices: NDArray[np.float32]) -> None:
+    def write(self, start: int, slices: NDArray[Any]) -> None:
         """Store slices (z, y, x) from z = `start`, a file each."""
         resolution = None
         if self._form.voxel_size_um is not None:
@@ -36,7 +35,7 @@ class TiffWriter:
                 photometric="minisblack",
                 resolution=resolution,
                 resolutionunit=None if resolution is None else "CENTIMETER",
-                metadata={"axes": "YX", "units": self._form.units},
+                metadata={"axes": "YX", "units": self._form.units, **self._form.scaling},
             )
 
     def finish(self, record: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.export.base import VolumeForm
@@ -14,13 +13,14 @@ from tomoservice.store import create_array
 
 
 class ZarrWriter:
-    """Writes a Zarr v3 array (z, y, x), float32; the record goes into its attributes."""
+    """Writes a Zarr v3 array (z, y, x); the record goes into its attributes."""
 
     def __init__(self, path: Path, form: VolumeForm) -> None:
         attributes = {"axes": ["z", "y", "x"], "units": form.units, "voxel_size_um": form.voxel_size_um}
-        self._array = create_array(path, form.shape, form.chunks, attributes=attributes)
+        attributes |= form.scaling
+        self._array = create_array(path, form.shape, form.chunks, form.dtype, attributes)
 
-    def write(self, start: int, slices: NDArray[np.float32]) -> None:
+    def write(self, start: int, slices: NDArray[Any]) -> None:
         """Store slices (z, y, x) at z = `start`."""
         self._array[start : start + len(slices)] = slices
 

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from tomoservice.pipeline.blocks import SlabSink
 from tomoservice.pipeline.layout import Slab
-from tomoservice.pipeline.plan import Plan, find_axis, prepare
-from tomoservice.pipeline.slabs import SlabSink, compute
+from tomoservice.pipeline.plan import Plan
+from tomoservice.pipeline.prepare import find_axis, prepare
+from tomoservice.pipeline.residuals import ResidualLog
+from tomoservice.pipeline.scores import RingReport, score_rings
+from tomoservice.pipeline.slabs import compute
 
-__all__ = ["Plan", "Slab", "SlabSink", "compute", "find_axis", "prepare"]
+__all__ = [
+    "Plan",
+    "ResidualLog",
+    "RingReport",
+    "Slab",
+    "SlabSink",
+    "compute",
+    "find_axis",
+    "prepare",
+    "score_rings",
+]

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from tomoservice.pipeline.layout import Slab
 
 Sinograms = NDArray[np.float32]
-SlabSink = Callable[[Slab, NDArray[np.float32]], None]
+SlabSink = Callable[[Slab, NDArray[Any]], None]
 """Takes a finished slab (z, y, x); the array is used again as soon as it returns."""
 
 

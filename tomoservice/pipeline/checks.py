@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from tomoservice.errors import GeometryError, InputError, MissingDataError
 from tomoservice.geometry import angular_range_deg
+from tomoservice.pipeline.references import References, choose_references
 from tomoservice.pipeline.selection import Selection
 from tomoservice.prep.flat_field import reduce_frames
 from tomoservice.recipe import Recipe
-from tomoservice.recipe.stages.flat_field import StandardFlatField
+from tomoservice.recipe.stages.flat_field import FlatField, NoFlatField, StandardFlatField
 from tomoservice.scan import TomoScan
 from tomoservice.sources import check_projections, check_references
 
@@ -33,6 +34,8 @@ class CheckedScan:
     """What is left to reconstruct from."""
     lost: NDArray[np.integer[Any]]
     """Projections that are left out because they hold nothing, in the order of acquisition."""
+    references: References
+    """Flats and darks that are used."""
     notes: list[str]
     """What the user should know."""
 
@@ -48,26 +51,26 @@ def check_scan(scan: TomoScan, recipe: Recipe, selection: Selection) -> CheckedS
     GeometryError
         If the angles look like radians.
     """
-    corrected = isinstance(recipe.flat_field, StandardFlatField)
-    if corrected:
+    references = choose_references(scan, recipe.flat_field)
+    if not isinstance(recipe.flat_field, NoFlatField):
         _check_beam(scan, selection)
     most_lost = MOST_LOST if recipe.frames.lost == "leave_out" else 0.0
     notes = [*scan.notes, *_check_references(scan, recipe)]
-    notes += check_references(scan) if corrected else []
+    notes += check_references(scan) if references.unjudged else references.notes
     found = check_projections(scan, selection.projections, most_lost=most_lost)
     if found.numbers.size:
         selection = selection.without(found.numbers)
     notes += found.notes + _check_coverage(selection.angles_deg)
-    return CheckedScan(selection, found.numbers, notes)
+    return CheckedScan(selection, found.numbers, references, notes)
 
 
 def _check_references(scan: TomoScan, recipe: Recipe) -> list[str]:
     stage = recipe.flat_field
-    if not isinstance(stage, StandardFlatField):
+    if isinstance(stage, NoFlatField):
         return []
     notes = []
     for name, frames, wish in (
-        ("flats", scan.flats, stage.missing_flats),
+        ("flats", scan.flats, _wish_for_flats(stage)),
         ("darks", scan.darks, stage.missing_darks),
     ):
         if frames is not None and frames.shape[0] > 0:
@@ -108,3 +111,8 @@ def _check_coverage(angles_deg: NDArray[np.float64]) -> list[str]:
             "They are wanted in degrees"
         )
     return [f"the angles cover only {covered:.4g} degrees; expect streaks where the views are missing"]
+
+
+def _wish_for_flats(stage: FlatField) -> str:
+    """Return what to do without flats; what is made of several flats cannot go without."""
+    return stage.missing_flats if isinstance(stage, StandardFlatField) else "error"

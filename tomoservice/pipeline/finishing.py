@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tomoservice.recon.rings import PolarRings, remove_rings
+
 UM_PER_CM = 1e4
 
 
@@ -14,23 +16,30 @@ UM_PER_CM = 1e4
 class Finisher:
     """Turns what the engine computes into what the volume holds."""
 
+    rings: PolarRings | None
+    """How rings are removed, if they are."""
     scale: float
     """Factor of the grey values."""
-    rows: slice | None = None
+    rows: slice
     """Rows of a slice that are kept."""
-    columns: slice | None = None
+    columns: slice
     """Columns of a slice that are kept."""
+    size: int
+    """Edge of a slice as the engine computes it."""
 
     @property
     def keeps_all(self) -> bool:
         """Whether slices of the volume are as large as those of the engine."""
-        return self.rows is None and self.columns is None
+        whole = slice(0, self.size)
+        return self.rows == whole and self.columns == whole
 
     def apply(self, slices: NDArray[np.float32]) -> None:
-        """Finish slices (z, y, x) in place."""
+        """Finish whole slices (z, y, x) in place."""
+        if self.rings is not None:
+            remove_rings(slices, self.rings, out=slices)
         if self.scale != 1:
             slices *= np.float32(self.scale)
 
     def crop(self, slices: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """Copy the part that is kept of slices (z, y, x) into `out`."""
-        out[:] = slices[:, self.rows or slice(None), self.columns or slice(None)]
+        out[:] = slices[:, self.rows, self.columns]

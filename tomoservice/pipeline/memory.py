@@ -39,8 +39,12 @@ class Problem:
     """Slices of a slab."""
     margin: int = 0
     """Rows on either side that the stages before the reconstruction look at."""
-    working_rows: int = 0
-    """Rows of sinograms that the stages hold beside the block they work on."""
+    working_bytes: int = 0
+    """Memory that the stages take beside the block they work on."""
+    working_bytes_per_row: int = 0
+    """What of it grows with the rows of the block."""
+    first_row: int = 0
+    """Detector row of the first slice; where it is not the first of a group, blocks hold cut groups' rows."""
     read_whole: bool = False
     """Whether reading a row reads the whole frame, so that few readings matter more than overlap."""
 
@@ -85,9 +89,9 @@ def plan_memory(reconstructor: Reconstructor, problem: Problem, budget: int) -> 
     rows = _rows(reconstructor, problem, budget, ahead=False)
     least = min(group, problem.slices)
     if rows < least:
-        needed = _fixed(reconstructor, problem, budget, ahead=False) + _per_row(problem) * (
-            least + _more_rows(problem, group)
-        )
+        needed = _fixed(reconstructor, problem, budget, ahead=False) + (
+            _per_row(problem) + problem.working_bytes_per_row
+        ) * (least + _more_rows(problem, group))
         raise MemoryBudgetError(
             f"the smallest piece, {least} slices of {problem.size} x {problem.size} from {problem.angles} "
             f"projections, takes {needed / 2**20:.0f} MiB, the memory budget is {budget / 2**20:.0f} MiB; "
@@ -99,7 +103,7 @@ def plan_memory(reconstructor: Reconstructor, problem: Problem, budget: int) -> 
 def _rows(reconstructor: Reconstructor, problem: Problem, budget: int, *, ahead: bool) -> int:
     """Return how many rows of sinograms fit beside what is held anyway."""
     free = budget - _fixed(reconstructor, problem, budget, ahead=ahead)
-    held = free // (_per_row(problem) * (2 if ahead else 1))
+    held = free // (_per_row(problem) * (2 if ahead else 1) + problem.working_bytes_per_row)
     return int(held - _more_rows(problem, reconstructor.row_group))
 
 
@@ -109,7 +113,8 @@ def _per_row(problem: Problem) -> int:
 
 def _more_rows(problem: Problem, group: int) -> int:
     """Return the rows that a block holds beside its own: margins, and the rest of groups that it cuts."""
-    return 2 * problem.margin + problem.working_rows + 2 * (group - 1)
+    cut = 2 * (group - 1) if problem.first_row % group or problem.depth % group else 0
+    return 2 * problem.margin + min(cut, problem.slices)
 
 
 def _fixed(reconstructor: Reconstructor, problem: Problem, budget: int, *, ahead: bool) -> int:
@@ -117,7 +122,8 @@ def _fixed(reconstructor: Reconstructor, problem: Problem, budget: int, *, ahead
     # The slab that is filled, the one that is written, and a group that a slab's edge cuts.
     slices = problem.depth * (2 if ahead else 1) + reconstructor.row_group
     return (
-        reconstructor.memory_fixed(problem.angles, problem.width, available_threads())
+        reconstructor.memory_fixed(problem.angles, problem.width, available_threads(), problem.size)
         + PIECES_HELD * piece_bytes(budget)
         + slices * one_slice
+        + problem.working_bytes
     )

@@ -1,8 +1,7 @@
-"""A recipe meets a scan: everything that can be decided, checked and estimated before computing."""
+"""A plan: what a recipe does to a scan, with everything decided."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +10,23 @@ from numpy.typing import NDArray
 
 from tomoservice.axis import AxisResult
 from tomoservice.errors import RecipeError
-from tomoservice.pipeline.axis import describe_search, resolve_axis
-from tomoservice.pipeline.checks import check_scan
+from tomoservice.pipeline.beam import Beam
+from tomoservice.pipeline.chain import Chain, tilt
 from tomoservice.pipeline.finishing import UM_PER_CM, Finisher
-from tomoservice.pipeline.layout import Slab, chunk_shape, cut_into_slabs
-from tomoservice.pipeline.memory import Problem, memory_budget, plan_memory
-from tomoservice.pipeline.selection import Selection, select
+from tomoservice.pipeline.layout import Slab
+from tomoservice.pipeline.memory import Problem
+from tomoservice.pipeline.selection import Selection
 from tomoservice.recipe import Recipe
+from tomoservice.recipe.stages.frames import Range
+from tomoservice.recipe.stages.rings import PolarRings as PolarRingStage
 from tomoservice.recipe.stages.rotation_axis import AxisValue
-from tomoservice.recon import get_reconstructor
-from tomoservice.scan import TomoScan
+from tomoservice.recon.finishing import Conversion
+from tomoservice.recon.rings import PolarRings
+from tomoservice.threads import available_threads
 
-Progress = Callable[[str], None]
-"""Told in words what is being done."""
+FLOAT_BYTES = 4
+RING_SLICES = 12
+"""Sizes of a slice that a thread holds while it removes its rings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,14 @@ class Plan:
     """How the rotation axis was found, or None if the recipe gave it."""
     size: int
     """Edge of a slice as the engine computes it, before it is cropped."""
+    read_whole: bool
+    """Whether the storage gives whole frames, however few rows are asked for."""
+    conversion: Conversion | None
+    """How grey values become whole numbers, or None if they are stored as they are."""
+    beam: Beam
+    """What the projections are divided by."""
+    chain: Chain
+    """What follows before the reconstruction."""
     voxel_size_um: float | None
     """Edge of a voxel in micrometres, if the scan tells the pixel size."""
     notes: tuple[str, ...]
@@ -61,24 +72,76 @@ class Plan:
 
     def axes(self, start: int, stop: int) -> NDArray[np.float64]:
         """Return the column of the rotation axis in the sinograms of slices `start` to `stop`."""
+        axis = self.resolved.rotation_axis
+        if isinstance(axis, AxisValue) and axis.tilt_deg != 0:
+            return tilt(axis, self.selection).axis.at(np.arange(start, stop))
         return np.full(stop - start, self.selection.axis(self.rotation_axis))
 
     @property
     def problem(self) -> Problem:
         """What the memory of the reconstruction depends on."""
+        angles, width = self.selection.angles_deg.size, self.selection.width
+        working = self.chain.working_bytes(angles, width)
         return Problem(
             slices=self.shape[0],
-            angles=self.selection.angles_deg.size,
-            width=self.selection.width,
+            angles=angles,
+            width=width,
             size=self.size,
             depth=self.chunks[0],
+            margin=self.chain.margin,
+            first_row=self.selection.first_row,
+            working_bytes=working.fixed + self._ring_bytes(),
+            working_bytes_per_row=working.per_row,
+            read_whole=self.read_whole,
         )
+
+    def _ring_bytes(self) -> int:
+        """Return the memory that the removal of rings takes."""
+        if self.finisher.rings is None:
+            return 0
+        return RING_SLICES * available_threads() * self.size * self.size * FLOAT_BYTES
 
     @property
     def finisher(self) -> Finisher:
         """What is done to slices after the reconstruction."""
         per_cm = self.recipe.output.units == "per_cm" and self.voxel_size_um is not None
-        return Finisher(scale=UM_PER_CM / self.voxel_size_um if per_cm and self.voxel_size_um else 1.0)
+        rings = self.recipe.rings
+        return Finisher(
+            rings=PolarRings(**rings.model_dump(exclude={"method"}))
+            if isinstance(rings, PolarRingStage)
+            else None,
+            scale=UM_PER_CM / self.voxel_size_um if per_cm and self.voxel_size_um else 1.0,
+            rows=self.slice_rows,
+            columns=self.slice_columns,
+            size=self.size,
+        )
+
+    @property
+    def slice_rows(self) -> slice:
+        """Rows of a slice, as the engine computes it, that the volume holds."""
+        return _kept(self.recipe.output.crop.rows, self.size)
+
+    @property
+    def slice_columns(self) -> slice:
+        """Columns of a slice, as the engine computes it, that the volume holds."""
+        return _kept(self.recipe.output.crop.columns, self.size)
+
+    @property
+    def axis_pixel(self) -> tuple[float, float]:
+        """Row and column of the rotation axis in a slice of the volume."""
+        middle = (self.size - 1) / 2
+        return middle - self.slice_rows.start, middle - self.slice_columns.start
+
+    @property
+    def dtype(self) -> str:
+        """Type of the numbers that the volume holds."""
+        return "float32" if self.conversion is None else self.conversion.dtype.value
+
+    @property
+    def scaling(self) -> dict[str, float]:
+        """Slope and offset of whole numbers: grey value = slope x number + offset."""
+        conversion = self.conversion
+        return {} if conversion is None else {"slope": conversion.slope, "offset": conversion.offset}
 
     @property
     def units(self) -> str:
@@ -94,6 +157,9 @@ class Plan:
             "voxel_size_um": self.voxel_size_um,
             "units": self.units,
             "axes": ["z", "y", "x"],
+            "axis_pixel": list(self.axis_pixel),
+            "dtype": self.dtype,
+            **self.scaling,
             "detector_rows": [kept.rows.start, kept.rows.stop],
             "detector_columns": [kept.columns.start, kept.columns.stop],
             "binning": kept.binning,
@@ -103,113 +169,5 @@ class Plan:
         }
 
 
-def prepare(
-    scan: TomoScan,
-    recipe: Recipe,
-    *,
-    memory_bytes: int | None = None,
-    progress: Progress | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> Plan:
-    """Decide everything about a reconstruction before computing it.
-
-    Reads the flats, the darks and a few rows of the projections; searches the rotation axis if the recipe
-    asks for it.
-
-    Parameters
-    ----------
-    scan
-        The scan; it is only read.
-    recipe
-        The recipe as asked.
-    memory_bytes
-        Memory budget; by default half of what is free now.
-    progress
-        Told what is being done.
-    cancelled
-        Asked now and then whether to stop.
-
-    Raises
-    ------
-    InputError
-        If the scan is not usable: names file, data set and cause.
-    RecipeError
-        If the recipe does not fit the scan: names the field.
-    GeometryError
-        If the angles make no tomogram, or no axis can be found.
-    MemoryBudgetError
-        If not even the smallest piece fits into the budget.
-    CancelledError
-        If `cancelled` said so.
-    """
-    say = progress or _silent
-    budget = memory_budget(memory_bytes)
-    selection = select(scan, recipe)
-    voxel = None if scan.pixel_size_um is None else scan.pixel_size_um * selection.binning
-    if recipe.output.units == "per_cm" and voxel is None:
-        raise RecipeError(
-            "output.units: got 'per_cm', but the scan does not tell its pixel size; use 'per_pixel'",
-            name=recipe.name or "recipe",
-        )
-    reconstructor = get_reconstructor(recipe.reconstruction.method)
-    size = selection.width
-    shape = (selection.slices, size, size)
-    chunks = chunk_shape(shape, selection.angles_deg.size, row_group=reconstructor.row_group)
-    problem = Problem(selection.slices, selection.angles_deg.size, selection.width, size, chunks[0])
-    plan_memory(reconstructor, problem, budget)
-    say("checking the scan")
-    checked = check_scan(scan, recipe, selection)
-    resolved, selection, notes = recipe, checked.selection, checked.notes
-    if checked.lost.size:
-        resolved = excluding(resolved, checked.lost)
-    say("finding the rotation axis")
-    axis = resolve_axis(scan, recipe, selection, budget=budget, cancelled=cancelled)
-    if axis is not None:
-        resolved = resolved.changed(rotation_axis=AxisValue(value=axis.rotation_axis))
-        notes += describe_search(axis, scan)
-    return Plan(
-        recipe=recipe,
-        resolved=resolved,
-        selection=selection,
-        shape=shape,
-        chunks=chunks,
-        slabs=cut_into_slabs(shape[0], chunks[0]),
-        axis=axis,
-        size=size,
-        voxel_size_um=voxel,
-        notes=tuple(notes),
-    )
-
-
-def excluding(recipe: Recipe, lost: NDArray[np.integer[Any]]) -> Recipe:
-    """Return the recipe with these projections excluded, too."""
-    left_out = sorted({*recipe.frames.exclude, *(int(number) for number in lost)})
-    return recipe.changed(frames=recipe.frames.model_copy(update={"exclude": tuple(left_out)}))
-
-
-def find_axis(
-    scan: TomoScan,
-    recipe: Recipe,
-    *,
-    memory_bytes: int | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> AxisResult:
-    """Search the rotation axis as `recipe` says, and nothing else.
-
-    Raises
-    ------
-    RecipeError
-        If the recipe gives a value instead of a method, or does not fit the scan.
-    InputError, GeometryError, CancelledError
-        As `prepare`.
-    """
-    selection = check_scan(scan, recipe, select(scan, recipe)).selection
-    budget = memory_budget(memory_bytes)
-    found = resolve_axis(scan, recipe, selection, budget=budget, cancelled=cancelled)
-    if found is None:
-        raise RecipeError("rotation_axis.method: got 'value', wants a method to find the axis")
-    return found
-
-
-def _silent(_message: str) -> None:
-    """Say nothing."""
+def _kept(crop: Range, size: int) -> slice:
+    return slice(crop.start, size if crop.stop is None else crop.stop)

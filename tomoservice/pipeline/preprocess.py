@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.errors import CancelledError
+from tomoservice.pipeline.beam import Beam
+from tomoservice.pipeline.chain import Chain
 from tomoservice.pipeline.memory import LARGEST_PIECE
 from tomoservice.pipeline.reading import ProjectionReader, length
 from tomoservice.pipeline.selection import Selection, bin_frames
-from tomoservice.prep.flat_field import correct, reduce_frames
+from tomoservice.pipeline.stages import Block, Phase, apply_steps
+from tomoservice.pipeline.whole_frames import FrameFile, frame_file
+from tomoservice.prep.flat_field import OpenBeam, line_integrals
 from tomoservice.prep.minus_log import minus_log
-from tomoservice.recipe import Recipe
-from tomoservice.recipe.stages.flat_field import StandardFlatField
-from tomoservice.recipe.stages.minus_log import StandardMinusLog
-from tomoservice.scan import Frames, TomoScan
+from tomoservice.scan import TomoScan
 
 Timer = Callable[[str], AbstractContextManager[None]]
 """Makes a context that takes the time of the stage with this name."""
@@ -27,16 +27,25 @@ Timer = Callable[[str], AbstractContextManager[None]]
 class Preprocessor:
     """Applies the stages before the reconstruction to parts of a scan.
 
-    Every stage so far treats each detector row on its own, so a part gives the same numbers as the whole.
+    A part gives the same numbers as the whole, however it is cut: steps that look at neighbouring rows get
+    them from the scan.
     """
 
     def __init__(
-        self, scan: TomoScan, recipe: Recipe, selection: Selection, piece_bytes: int = LARGEST_PIECE
+        self,
+        scan: TomoScan,
+        selection: Selection,
+        beam: Beam,
+        chain: Chain,
+        piece_bytes: int = LARGEST_PIECE,
     ) -> None:
-        self._reader = ProjectionReader(scan, selection, piece_bytes)
         self._scan = scan
-        self._recipe = recipe
         self._selection = selection
+        self._beam = beam
+        self._chain = chain
+        self._frames: FrameFile | None = None
+        self._rest = Chain(None)
+        self._reader = ProjectionReader(scan, selection, piece_bytes)
 
     @property
     def width(self) -> int:
@@ -73,12 +82,68 @@ class Preprocessor:
         InputError
             If the frames cannot be read.
         """
-        rows = self._selection.detector_rows(start, stop)
-        return self.line_integrals(
-            rows, self._selection.columns, self._selection.binning, timed=timed, cancelled=cancelled
-        )
+        time = timed or untimed
+        if self._frames is not None:
+            low, high = self._selection.rows_around(start, stop, self._rest.margin)
+            with time("read"):
+                block = Block(self._frames.read(low, high), low)
+            return apply_steps(self._rest.steps, block, (start, stop), self._selection, time).sinograms
+        return self._through(self._chain, start, stop, time, cancelled)
 
-    def line_integrals(
+    def _through(
+        self, chain: Chain, start: int, stop: int, time: Timer, cancelled: Callable[[], bool] | None
+    ) -> NDArray[np.float32]:
+        selection = self._selection
+        low, high = selection.rows_around(start, stop, chain.margin)
+        recorded = self.recorded(
+            selection.detector_rows(low, high),
+            selection.columns,
+            selection.binning,
+            timed=time,
+            cancelled=cancelled,
+        )
+        return apply_steps(chain.steps, Block(recorded, low), (start, stop), selection, time).sinograms
+
+    @contextmanager
+    def whole_frames(
+        self, phase: Phase, rows_at_once: int, time: Timer, cancelled: Callable[[], bool]
+    ) -> Iterator[None]:
+        """Do the steps up to the phase retrieval now, for the whole scan, and keep the result on disk.
+
+        Parameters
+        ----------
+        phase
+            The step of the chain that is done on whole projections.
+        rows_at_once
+            Rows of sinograms that may be held.
+        time
+            Takes the time of stages.
+        cancelled
+            Asked between pieces whether to stop.
+        """
+        before, rest = self._chain.around(phase)
+        selection = self._selection
+        first, last = selection.rows_around(0, selection.slices, phase.margin + rest.margin)
+        angles, columns = selection.angles_deg.size, selection.width
+
+        def check() -> None:
+            if cancelled():
+                raise CancelledError("stopped while working on whole projections")
+
+        with frame_file((first, last), angles, columns) as file:
+            for start in range(first, last, rows_at_once):
+                stop = min(start + rows_at_once, last)
+                file.write(start, self._through(before, start, stop, time, cancelled))
+            at_once = max(rows_at_once * angles // max(last - first, 1), 1)
+            with time(phase.name):
+                file.filter_frames(phase.whole, at_once, check)
+            self._frames, self._rest = file, rest
+            try:
+                yield
+            finally:
+                self._frames = None
+
+    def recorded(
         self,
         rows: slice,
         columns: slice,
@@ -87,15 +152,15 @@ class Preprocessor:
         timed: Timer | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the line integrals (row, angle, column) of some detector rows, corrected by the beam alone.
+        """Return the sinograms (row, angle, column) of some detector rows, corrected by the beam alone.
 
         Rows are a multiple of `binning`; only without binning may they have a step. Otherwise as `sinograms`.
         """
-        time = timed or _untimed
-        flat, dark = self._reduced_flat(rows, columns)
+        time = timed or untimed
+        with time("read"):
+            beam = self._beam.open(rows, columns)
         count = self._selection.angles_deg.size
-        shape = (length(rows) // binning, count, length(columns) // binning)
-        result = np.empty(shape, np.float32)
+        result = np.empty((length(rows) // binning, count, length(columns) // binning), np.float32)
         pieces = self._reader.pieces(rows, columns)
         while True:
             if cancelled is not None and cancelled():
@@ -104,12 +169,12 @@ class Preprocessor:
                 piece = next(pieces, None)
             if piece is None:
                 return result
-            with time("correct"):
-                integrals = self._line_integrals(piece[1], flat, dark, binning)
-                result[:, piece[0]] = integrals.transpose(1, 0, 2)
+            places, frames = piece
+            with time("flat_field"):
+                self._correct(frames, beam, places, binning, result)
 
     def projections(self, lines: tuple[int, ...], rows: slice) -> NDArray[np.float32]:
-        """Return single projections, unbinned and in full width, as line integrals.
+        """Return single projections, unbinned and in full width, corrected by the beam alone.
 
         Parameters
         ----------
@@ -122,57 +187,54 @@ class Preprocessor:
         -------
         (projection, row, column) float32 array
         """
-        columns = slice(0, self._scan.shape[2])
-        flat, dark = self._reduced_flat(rows, columns)
-        return self._line_integrals(self._reader.at(lines, rows, columns), flat, dark, binning=1)
+        columns = slice(0, self.width)
+        frames = self._reader.at(lines, rows, columns)
+        sinograms = np.empty((length(rows), len(lines), self.width), np.float32)
+        beam = self._beam.open(rows, columns)
+        self._correct(frames, beam, np.arange(len(lines)), 1, sinograms, np.asarray(lines))
+        return sinograms.transpose(1, 0, 2)
 
-    def _line_integrals(
+    def _correct(
         self,
         frames: NDArray[np.generic],
-        flat: NDArray[np.float32] | None,
-        dark: NDArray[np.float32] | None,
+        beam: OpenBeam,
+        places: NDArray[np.intp],
         binning: int,
-    ) -> NDArray[np.float32]:
-        if flat is None:
-            # Already divided by the beam; what is left to do is to mend values that are not finite.
-            flat = np.ones(frames.shape[1:], np.float32)
-        transmission = bin_frames(correct(frames, flat, dark), binning)
-        stage = self._recipe.minus_log
-        if not isinstance(stage, StandardMinusLog):
-            return transmission
-        return minus_log(transmission, minimum_transmission=stage.minimum_transmission, out=transmission)
-
-    def _reduced_flat(
-        self, rows: slice, columns: slice
-    ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
-        stage = self._recipe.flat_field
-        if not isinstance(stage, StandardFlatField):
-            return None, None
-        dark = self._reduced(self._scan.darks, rows, columns, stage.combine)
-        flat = self._reduced(self._scan.flats, rows, columns, stage.combine)
-        if flat is None:
-            shape = (length(rows), length(columns))
-            flat = np.full(shape, self._open_beam_level, np.float32)
-        return flat, dark
-
-    @cached_property
-    def _open_beam_level(self) -> float:
-        """Counts of the open beam, taken to be uniform, for a scan without flats.
-
-        The brightest percent of a few projections over the whole frame: wherever the sample leaves part of
-        the field of view free, that is the beam beside it.
-        """
-        count = self._scan.shape[0]
-        sample = sorted({round(i * (count - 1) / 4) for i in range(5)})
-        frames = np.stack([self._scan.projections[i] for i in sample])
-        return float(np.nanpercentile(frames, 99))
-
-    def _reduced(
-        self, frames: Frames | None, rows: slice, columns: slice, method: str
-    ) -> NDArray[np.float32] | None:
-        return None if frames is None else reduce_frames(frames[:, rows, columns], method)
+        sinograms: NDArray[np.float32],
+        lines: NDArray[np.intp] | None = None,
+    ) -> None:
+        """Correct frames (projection, row, column) into their places among `sinograms`."""
+        weights, brightness = self._beam.during(places if lines is None else lines)
+        least = self._chain.minimum_transmission
+        projections = sinograms.transpose(1, 0, 2)
+        neighbours = bool(np.all(np.diff(places) == 1))
+        whole = slice(int(places[0]), int(places[-1]) + 1) if neighbours else places
+        if binning == 1 and neighbours:
+            line_integrals(
+                frames,
+                beam,
+                minimum_transmission=least,
+                weights=weights,
+                brightness=brightness,
+                out=projections[whole],
+            )
+            return
+        # Pixels are averaged as the detector would have, before the logarithm.
+        corrected = line_integrals(
+            frames,
+            beam,
+            minimum_transmission=least if binning == 1 else None,
+            weights=weights,
+            brightness=brightness,
+        )
+        if binning > 1:
+            corrected = bin_frames(corrected, binning)
+            if least is not None:
+                minus_log(corrected, minimum_transmission=least, out=corrected)
+        projections[whole] = corrected
 
 
 @contextmanager
-def _untimed(_stage: str) -> Iterator[None]:
+def untimed(_stage: str) -> Iterator[None]:
+    """Take no time."""
     yield

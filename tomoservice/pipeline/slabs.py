@@ -6,20 +6,24 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tomoservice.errors import CancelledError
+from tomoservice.errors import CancelledError, MemoryBudgetError
 from tomoservice.pipeline.blocks import Groups, SlabSink, SlabWriter, cut_into_blocks, read_ahead
 from tomoservice.pipeline.layout import Slab
-from tomoservice.pipeline.memory import memory_budget, plan_memory
+from tomoservice.pipeline.memory import MemoryPlan, memory_budget, plan_memory
 from tomoservice.pipeline.options import slice_options
 from tomoservice.pipeline.plan import Plan
 from tomoservice.pipeline.preprocess import Preprocessor
+from tomoservice.pipeline.stages import Phase
 from tomoservice.recon import Reconstructor, get_reconstructor
 from tomoservice.recon.base import ReconstructionPlan
+from tomoservice.recon.iterative.options import IterationControl
+from tomoservice.recon.iterative.plan import IterativePlan
 from tomoservice.scan import TomoScan
 from tomoservice.threads import available_threads
 
@@ -47,7 +51,7 @@ class Stopwatch:
         return {stage: round(seconds, 3) for stage, seconds in self._seconds.items()}
 
 
-def compute(
+def compute(  # noqa: PLR0913 - what is computed, where it goes, and four ways to steer it
     plan: Plan,
     scan: TomoScan,
     *,
@@ -55,6 +59,7 @@ def compute(
     slabs: Iterable[Slab] | None = None,
     cancelled: Callable[[], bool] | None = None,
     memory_bytes: int | None = None,
+    iterations: IterationControl | None = None,
 ) -> dict[str, float]:
     """Compute slabs of a planned volume and hand each to `on_slab`.
 
@@ -68,14 +73,17 @@ def compute(
     scan
         The scan; it is only read.
     on_slab
-        Called with each slab in turn and its slices (z, y, x), float32, perhaps in another thread; the array
-        is filled anew once it has returned.
+        Called with each slab in turn and its slices (z, y, x), of the plan's `dtype`, perhaps in another
+        thread; the array is filled anew once it has returned.
     slabs
         Which slabs to compute; by default all.
     cancelled
         Asked about once a second whether to stop.
     memory_bytes
         Memory budget; by default half of what is free now.
+    iterations
+        Told the residuals of an iterative method, with the binned detector row; may end it early and keep
+        what there is. Asked whether to stop beside `cancelled`.
 
     Returns
     -------
@@ -94,6 +102,8 @@ def compute(
     if not wanted:
         return {}
     worker = _Worker(plan, scan, memory_budget(memory_bytes), cancelled or _never)
+    if iterations is not None:
+        worker.control = iterations
     worker.run(wanted, on_slab)
     return worker.watch.seconds
 
@@ -111,23 +121,47 @@ class _Worker:
             plan.selection.width,
             slice_options(plan.resolved.reconstruction, plan.size),
         )
-        self._memory = plan_memory(self._reconstructor, plan.problem, budget)
-        self._pre = Preprocessor(scan, plan.resolved, plan.selection, self._memory.piece_bytes)
+        self._memory, self._whole = self._within(budget)
+        self._pre = Preprocessor(scan, plan.selection, plan.beam, plan.chain, self._memory.piece_bytes)
         self._finish = plan.finisher
         self._groups = Groups(self._reconstructor.row_group, plan.selection.first_row, plan.shape[0])
         self._least_rows = self._rows_per_second = self._reconstructor.row_group * available_threads()
+        self.control = IterationControl()
         self._cut: tuple[tuple[int, int], NDArray[np.float32]] | None = None
+
+    def _within(self, budget: int) -> tuple[MemoryPlan, Phase | None]:
+        """Return what fits into the budget, and the step that is better done on whole projections, if any."""
+        problem, phase = self._plan.problem, self._plan.chain.phase
+        if phase is None:
+            return plan_memory(self._reconstructor, problem, budget), None
+        try:
+            memory = plan_memory(self._reconstructor, problem, budget)
+        except MemoryBudgetError:
+            memory = None
+        # Blocks of slabs whose margins are wider than themselves do most of the work twice.
+        if memory is not None and (2 * problem.margin <= memory.rows or memory.rows >= problem.slices):
+            return memory, None
+        alone = replace(problem, margin=problem.margin - phase.margin)
+        return plan_memory(self._reconstructor, alone, budget), phase
+
+    def _whole_frames(self) -> AbstractContextManager[None]:
+        if self._whole is None:
+            return nullcontext()
+        return self._pre.whole_frames(self._whole, self._memory.rows, self.watch.time, self._stop)
 
     def run(self, slabs: Sequence[Slab], on_slab: SlabSink) -> None:
         """Compute slabs, block by block."""
 
+        conversion = self._plan.conversion
+
         def timed(slab: Slab, slices: NDArray[np.float32]) -> None:
             with self.watch.time("write"):
-                on_slab(slab, slices)
+                on_slab(slab, slices if conversion is None else conversion.apply(slices))
 
         shape = (self._plan.chunks[0], *self._plan.shape[1:])
         blocks = cut_into_blocks(slabs, self._memory.rows, self._groups)
         with (
+            self._whole_frames(),
             SlabWriter(timed, shape, background=self._memory.ahead) as writer,
             read_ahead(blocks, self._load, ahead=self._memory.ahead) as loaded,
         ):
@@ -174,9 +208,9 @@ class _Worker:
             if (low, high) == (begin, end) and self._finish.keeps_all:
                 self._reconstruct(part, begin, target)
             else:
-                self._finish.crop(self._whole(part, begin)[low - begin : high - begin], target)
+                self._finish.crop(self._group(part, begin)[low - begin : high - begin], target)
 
-    def _whole(self, sinograms: NDArray[np.float32], begin: int) -> NDArray[np.float32]:
+    def _group(self, sinograms: NDArray[np.float32], begin: int) -> NDArray[np.float32]:
         """Reconstruct a group of which only a part is wanted now; the next slab may want the rest."""
         key = (begin, begin + len(sinograms))
         if self._cut is None or self._cut[0] != key:
@@ -187,13 +221,15 @@ class _Worker:
         return self._cut[1]
 
     def _reconstruct(self, sinograms: NDArray[np.float32], begin: int, out: NDArray[np.float32]) -> None:
+        axes = self._plan.axes(begin, begin + len(sinograms))
+        first_row = self._plan.selection.first_row + begin
         with self.watch.time("reconstruct"):
-            self._recon.execute(
-                sinograms,
-                self._plan.axes(begin, begin + len(sinograms)),
-                first_row=self._plan.selection.first_row + begin,
-                out=out,
-            )
+            if isinstance(self._recon, IterativePlan):
+                given = self.control
+                control = replace(given, cancelled=lambda: self._stop() or given.cancelled())
+                self._recon.execute(sinograms, axes, first_row=first_row, out=out, control=control)
+            else:
+                self._recon.execute(sinograms, axes, first_row=first_row, out=out)
         with self.watch.time("finish"):
             self._finish.apply(out)
 

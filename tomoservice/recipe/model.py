@@ -13,15 +13,17 @@ from tomoservice.errors import RecipeError
 from tomoservice.recipe.migrations import SCHEMA_VERSION, migrate
 from tomoservice.recipe.problems import describe_problems
 from tomoservice.recipe.stages.base import Integer, StageModel
+from tomoservice.recipe.stages.beam_hardening import BeamHardening, NoBeamHardening
 from tomoservice.recipe.stages.flat_field import FlatField, StandardFlatField
 from tomoservice.recipe.stages.frames import Frames
 from tomoservice.recipe.stages.minus_log import MinusLog, StandardMinusLog
-from tomoservice.recipe.stages.outliers import NoOutliers
+from tomoservice.recipe.stages.outliers import NoOutliers, Outliers
 from tomoservice.recipe.stages.output import Output
-from tomoservice.recipe.stages.phase import NoPhase
+from tomoservice.recipe.stages.phase import NoPhase, Phase
 from tomoservice.recipe.stages.reconstruction import FourierFbp, Reconstruction
+from tomoservice.recipe.stages.rings import NoRings, Rings
 from tomoservice.recipe.stages.rotation_axis import AxisAuto, RotationAxis
-from tomoservice.recipe.stages.stripes import NoStripes
+from tomoservice.recipe.stages.stripes import NoStripes, Stripes
 from tomoservice.recipe.text import write_yaml
 
 NOT_HASHED = frozenset({"name", "description"})
@@ -41,12 +43,14 @@ class Recipe(StageModel):
     """What it is for."""
     frames: Frames = Field(default_factory=Frames, title="Frame selection")
     flat_field: FlatField = Field(default_factory=StandardFlatField, title="Flat-field correction")
-    outliers: NoOutliers = Field(default_factory=NoOutliers, title="Outlier removal")
-    stripes: NoStripes = Field(default_factory=NoStripes, title="Stripe removal")
-    phase: NoPhase = Field(default_factory=NoPhase, title="Phase retrieval")
+    outliers: Outliers = Field(default_factory=NoOutliers, title="Outlier removal")
+    stripes: Stripes = Field(default_factory=NoStripes, title="Stripe removal")
+    phase: Phase = Field(default_factory=NoPhase, title="Phase retrieval")
     minus_log: MinusLog = Field(default_factory=StandardMinusLog, title="Minus log")
+    beam_hardening: BeamHardening = Field(default_factory=NoBeamHardening, title="Beam hardening")
     rotation_axis: RotationAxis = Field(default_factory=AxisAuto, title="Rotation axis")
     reconstruction: Reconstruction = Field(default_factory=FourierFbp, title="Reconstruction")
+    rings: Rings = Field(default_factory=NoRings, title="Ring removal")
     output: Output = Field(default_factory=Output, title="Output")
 
     @property

@@ -1,0 +1,141 @@
+"""Stages that look at neighbouring rows: the same volume however it is cut."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.phantom_scans import PhantomScan, phantom_scan
+from tomoservice.errors import MemoryBudgetError, RecipeError
+from tomoservice.pipeline import Slab, compute, prepare, slabs
+from tomoservice.pipeline.memory import MemoryPlan
+from tomoservice.recipe import parse_recipe
+from tomoservice.scan import TomoScan
+
+AXIS = 33.3
+MARGIN = 1e-5
+"""Of the largest value: what a margin may cost."""
+
+
+@pytest.fixture(scope="module")
+def tall() -> PhantomScan:
+    return phantom_scan(64, 80, 60, rotation_axis=AXIS)
+
+
+def experiment(sample: PhantomScan, distance_mm: float) -> TomoScan:
+    return replace(sample.scan(pixel_size_um=2.0), energy_kev=20.0, distance_mm=distance_mm)
+
+
+def recipe(**stages: Any) -> dict[str, Any]:
+    return {"rotation_axis": {"method": "value", "value": AXIS}, **stages}
+
+
+def paganin(delta_beta: float = 100.0) -> dict[str, Any]:
+    material = {"method": "delta_beta", "delta_beta": delta_beta}
+    return {"method": "paganin", "material": material}
+
+
+def volume_of(
+    scan: TomoScan, stages: dict[str, Any], monkeypatch: pytest.MonkeyPatch, rows: int | None = None
+) -> NDArray[np.float32]:
+    plan = prepare(scan, parse_recipe(stages))
+    if rows is not None:
+        monkeypatch.setattr(slabs, "plan_memory", lambda *_: MemoryPlan(rows, False, 2**20))
+    volume = np.full(plan.shape, np.nan, np.float32)
+
+    def keep(slab: Slab, slices: NDArray[np.float32]) -> None:
+        volume[slab.start : slab.stop] = slices
+
+    compute(plan, scan, on_slab=keep)
+    monkeypatch.undo()
+    return volume
+
+
+CASES = {
+    "stripes": recipe(stripes={"method": "vo_all"}),
+    "stripes and phase": recipe(stripes={"method": "sorting"}, phase=paganin()),
+    "beam hardening": recipe(beam_hardening={"method": "polynomial", "coefficients": [1.0, 0.1]}),
+    "phase": recipe(phase=paganin()),
+    "phase and binning": recipe(phase=paganin(), frames={"binning": 2}),
+    "tilt": {"rotation_axis": {"method": "value", "value": AXIS, "tilt_deg": 2.0}},
+    "phase and tilt": {
+        "rotation_axis": {"method": "value", "value": AXIS, "tilt_deg": -1.0},
+        "phase": paganin(),
+    },
+}
+
+
+@pytest.mark.parametrize("stages", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("rows", [16, 32])
+def test_blocks_of_any_size_give_one_volume(
+    tall: PhantomScan, stages: dict[str, Any], rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = experiment(tall, 20.0)
+    whole = volume_of(scan, stages, monkeypatch)
+    parts = volume_of(scan, stages, monkeypatch, rows)
+    assert np.isfinite(parts).all()
+    assert np.abs(parts - whole).max() <= MARGIN * np.abs(whole).max()
+    plain = volume_of(scan, {k: v for k, v in stages.items() if k != "phase"}, monkeypatch)
+    if "phase" in stages:
+        assert np.abs(plain - whole).max() > 0.01 * whole.max()
+
+
+@pytest.mark.parametrize("stages", CASES.values(), ids=CASES)
+def test_selected_rows_are_those_of_the_whole(
+    tall: PhantomScan, stages: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = experiment(tall, 20.0)
+    binning = stages.get("frames", {}).get("binning", 1)
+    whole = volume_of(scan, stages, monkeypatch)
+    frames = {**stages.get("frames", {}), "rows": {"start": 32, "stop": 64}}
+    part = volume_of(scan, {**stages, "frames": frames}, monkeypatch)
+    expected = whole[32 // binning : 64 // binning]
+    assert np.abs(part - expected).max() <= 2 * MARGIN * np.abs(whole).max()
+
+
+def test_a_phase_that_reaches_too_far_for_slabs_is_retrieved_on_whole_projections(
+    tall: PhantomScan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = experiment(tall, 500.0)
+    stages = recipe(phase=paganin(1000.0))
+    assert prepare(scan, parse_recipe(stages)).problem.margin > 40
+    whole = volume_of(scan, stages, monkeypatch)
+    used = []
+    original = slabs.Preprocessor.whole_frames
+    monkeypatch.setattr(
+        slabs.Preprocessor, "whole_frames", lambda *a, **k: (used.append(1), original(*a, **k))[1]
+    )
+    narrow = prepare(scan, parse_recipe(stages))
+
+    def refuse(_reconstructor: Any, problem: Any, _budget: int) -> MemoryPlan:
+        if problem.margin:
+            raise MemoryBudgetError("too wide")
+        return MemoryPlan(16, True, 2**20)
+
+    monkeypatch.setattr(slabs, "plan_memory", refuse)
+    volume = np.full(narrow.shape, np.nan, np.float32)
+    compute(narrow, scan, on_slab=lambda s, a: volume.__setitem__(slice(s.start, s.stop), a))
+    assert used
+    assert np.abs(volume - whole).max() <= MARGIN * np.abs(whole).max()
+
+
+class TestSaysNo:
+    def test_to_a_phase_without_the_experiment(self, tall: PhantomScan) -> None:
+        with pytest.raises(RecipeError, match=r"phase\.energy_kev.*phase\.distance_mm.*phase\.pixel_size_um"):
+            prepare(tall.scan(), parse_recipe(recipe(phase=paganin())))
+
+    def test_to_a_phase_of_line_integrals(self, tall: PhantomScan) -> None:
+        with pytest.raises(RecipeError, match=r"phase: wants transmissions, but minus_log\.method 'none'"):
+            prepare(
+                experiment(tall, 20.0), parse_recipe(recipe(phase=paganin(), minus_log={"method": "none"}))
+            )
+
+
+def test_what_the_scan_tells_stands_in_the_resolved_recipe(tall: PhantomScan) -> None:
+    stage = {**paganin(), "energy_kev": 25.0}
+    resolved = prepare(experiment(tall, 20.0), parse_recipe(recipe(phase=stage))).resolved.phase.model_dump()
+    assert [resolved[k] for k in ("energy_kev", "distance_mm", "pixel_size_um")] == [25.0, 20.0, 2.0]

@@ -1,0 +1,281 @@
+"""What the projections of a scan are divided by: its flats and darks, as the recipe wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tomoservice.errors import CancelledError, RecipeError
+from tomoservice.pipeline.memory import LARGEST_PIECE
+from tomoservice.pipeline.reading import ProjectionReader, length
+from tomoservice.pipeline.references import References
+from tomoservice.pipeline.selection import Selection
+from tomoservice.prep.flat_brightness import air_brightness, monitor_brightness
+from tomoservice.prep.flat_components import (
+    ComponentOptions,
+    FlatComponents,
+    component_weights,
+    flat_components,
+)
+from tomoservice.prep.flat_field import OpenBeam, open_beam, reduce_frames
+from tomoservice.prep.flat_pixels import bad_pixels
+from tomoservice.prep.flat_time import FlatGroup, groups_at, groups_in_sequence, time_weights, without_frames
+from tomoservice.recipe import Recipe
+from tomoservice.recipe.stages.flat_field import (
+    DynamicFlatField,
+    MonitorNormalisation,
+    NoFlatField,
+    RegionNormalisation,
+    StandardFlatField,
+)
+from tomoservice.scan import ImageKey, TomoScan
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Beam:
+    """The beam of a scan; flats and darks are read for the rows that are asked for."""
+
+    scan: TomoScan
+    recipe: Recipe
+    references: References
+    level: float | None = None
+    """Counts of the open beam, taken to be uniform, for a scan without flats."""
+    groups: tuple[FlatGroup, ...] = ()
+    """Flats taken at different times, if projections are divided by those of their own time."""
+    components: FlatComponents | None = None
+    """How the flats differ, for a beam that is fitted to each projection."""
+    weights: Floats | None = None
+    """(line, part): how much of each part of the beam stands in each line of a sinogram."""
+    brightness: Floats | None = None
+    """(line,): brightness of the beam in each line of a sinogram, relative to the flats."""
+
+    def open(self, rows: slice, columns: slice) -> OpenBeam:
+        """Return the beam on some rows and columns of the detector."""
+        stage = self.recipe.flat_field
+        if isinstance(stage, NoFlatField):
+            # Already divided by the beam; what is left to do is to mend values that are not finite.
+            return open_beam(np.ones((length(rows), length(columns)), np.float32))
+        if self.components is not None:
+            return self._dynamic(self.components, rows, columns)
+        combine = stage.combine if isinstance(stage, StandardFlatField) else "mean"
+        dark = self._dark(rows, columns, combine)
+        if self.scan.flats is None or not self.references.flats.size:
+            return open_beam(np.full((length(rows), length(columns)), self.level, np.float32), dark)
+        flats = self.scan.flats[:, rows, columns]
+        used = flats[self.references.flats]
+        bad = bad_pixels(used, dark) if stage.bad_pixels == "bridge" else None
+        if not self.groups:
+            return open_beam(reduce_frames(used, combine), dark, bad=bad)
+        reduced = [reduce_frames(flats[list(group.frames)], combine) for group in self.groups]
+        return open_beam(np.stack(reduced), dark, bad=bad)
+
+    def during(self, lines: NDArray[np.intp]) -> tuple[Floats | None, Floats | None]:
+        """Return weights of the beam's parts and its brightness during projections, by sinogram line."""
+        return (
+            None if self.weights is None else self.weights[lines],
+            None if self.brightness is None else self.brightness[lines],
+        )
+
+    def _dynamic(self, components: FlatComponents, rows: slice, columns: slice) -> OpenBeam:
+        """Return the mean beam and its components; they are smoothed, which takes rows around and columns."""
+        frames = self.scan.flats
+        if frames is None:
+            raise RecipeError("flat_field.method: got 'dynamic', but the scan has no flats")
+        margin = components.row_margin
+        wide, broad = (
+            slice(max(part.start - margin, 0), min(part.stop + margin, size))
+            for part, size in zip((rows, columns), frames.shape[1:], strict=True)
+        )
+        flats = frames[:, wide, broad][self.references.flats]
+        dark = self._dark(wide, broad, "mean")
+        stage = self.recipe.flat_field
+        bridged = not isinstance(stage, NoFlatField) and stage.bad_pixels == "bridge"
+        beam = components.beam(flats, dark, bad=bad_pixels(flats, dark) if bridged else None)
+        inner = slice(rows.start - wide.start, rows.stop - wide.start, rows.step)
+        across = slice(columns.start - broad.start, columns.stop - broad.start)
+        return beam.part(inner, across)
+
+    def _dark(self, rows: slice, columns: slice, combine: str) -> NDArray[np.float32] | None:
+        if self.scan.darks is None or not self.references.darks.size:
+            return None
+        return reduce_frames(self.scan.darks[:, rows, columns][self.references.darks], combine)
+
+
+def look_at_beam(
+    scan: TomoScan,
+    recipe: Recipe,
+    selection: Selection,
+    references: References,
+    *,
+    piece_bytes: int = LARGEST_PIECE,
+    cancelled: Callable[[], bool] | None = None,
+) -> Beam:
+    """Find out what has to be known of all frames before any row can be corrected.
+
+    Reads all flats and darks; and, where the recipe asks for it, a region of all projections, or all of them.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe asks for what the scan does not tell: names the field.
+    EngineError
+        If flats, readings or the region of air are of no use.
+    CancelledError
+        If `cancelled` said so.
+    """
+    stage = recipe.flat_field
+    beam = Beam(scan, recipe, references)
+    if isinstance(stage, NoFlatField):
+        return beam
+    reader = ProjectionReader(scan, selection, piece_bytes)
+    without_flats = scan.flats is None or not beam.references.flats.size
+    if isinstance(stage, DynamicFlatField):
+        beam = _with_components(beam, stage, reader, cancelled)
+    elif without_flats:
+        beam = replace(beam, level=_open_beam_level(scan))
+    elif stage.interpolation != "none":
+        beam = _with_groups(beam, stage, selection)
+    return _with_brightness(beam, reader, cancelled)
+
+
+def _with_groups(beam: Beam, stage: StandardFlatField, selection: Selection) -> Beam:
+    scan, name = beam.scan, beam.recipe.name or "recipe"
+    flats = 0 if scan.flats is None else scan.flats.shape[0]
+    positions = np.arange(scan.shape[0], dtype=np.float64)
+    if stage.flat_positions is not None:
+        groups = groups_at(flats, stage.flat_positions)
+    else:
+        keys = scan.image_keys
+        told = keys is not None and (
+            np.count_nonzero(keys == ImageKey.PROJECTION) == scan.shape[0]
+            and np.count_nonzero(keys == ImageKey.FLAT) == flats
+        )
+        if keys is None or not told:
+            raise RecipeError(
+                f"flat_field.flat_positions: is needed for interpolation {stage.interpolation!r}: "
+                "the scan does not tell when its flats were taken; give before which projections",
+                name=name,
+            )
+        positions, groups = groups_in_sequence(keys)
+    bad = np.setdiff1d(np.arange(flats), beam.references.flats)
+    groups = without_frames(groups, [int(number) for number in bad])
+    weights = time_weights(
+        positions[selection.projections], [group.position for group in groups], stage.interpolation
+    )
+    return replace(beam, groups=tuple(groups), weights=_by_line(weights, selection))
+
+
+def _with_components(
+    beam: Beam, stage: DynamicFlatField, reader: ProjectionReader, cancelled: Callable[[], bool] | None
+) -> Beam:
+    scan, selection = beam.scan, reader.selection
+    if scan.flats is None:
+        raise RecipeError(
+            "flat_field.method: got 'dynamic', but the scan has no flats; use 'standard'",
+            name=beam.recipe.name or "recipe",
+        )
+    whole = slice(0, scan.shape[1]), slice(0, scan.shape[2])
+    dark = None
+    if scan.darks is not None and beam.references.darks.size:
+        dark = reduce_frames(scan.darks[:][beam.references.darks])
+    options = ComponentOptions(stage.components, stage.smoothing, stage.downsampling)
+    components = flat_components(_Chosen(scan.flats, beam.references.flats), dark, options)
+    weights = np.empty((selection.angles_deg.size, 1 + components.count), np.float32)
+    for places, frames in _heard(reader.pieces(*whole), cancelled):
+        weights[places] = component_weights(frames, components)
+    return replace(beam, components=components, weights=weights)
+
+
+def _with_brightness(beam: Beam, reader: ProjectionReader, cancelled: Callable[[], bool] | None) -> Beam:
+    stage = beam.recipe.flat_field
+    if isinstance(stage, NoFlatField):
+        return beam
+    scan, selection = beam.scan, reader.selection
+    normalisation, name = stage.normalisation, beam.recipe.name or "recipe"
+    if isinstance(normalisation, MonitorNormalisation):
+        if len(normalisation.values) != scan.shape[0]:
+            raise RecipeError(
+                f"flat_field.normalisation.values: got {len(normalisation.values)} readings, "
+                f"but the scan has {scan.shape[0]} projections",
+                name=name,
+            )
+        readings = np.asarray(normalisation.values)[selection.projections]
+        brightness = monitor_brightness(readings, normalisation.flat_value)
+        return replace(beam, brightness=_by_line(brightness, selection))
+    if not isinstance(normalisation, RegionNormalisation):
+        return beam
+    region = []
+    for field, part, size in (
+        ("rows", normalisation.rows, scan.shape[1]),
+        ("columns", normalisation.columns, scan.shape[2]),
+    ):
+        stop = size if part.stop is None else part.stop
+        if part.start >= size or stop > size:
+            raise RecipeError(
+                f"flat_field.normalisation.{field}: got {part.start} to {stop}, but the detector has {size} "
+                f"{field}",
+                name=name,
+            )
+        region.append(slice(part.start, stop))
+    air = beam.open(*region)
+    brightness = np.empty(selection.angles_deg.size, np.float64)
+    for places, frames in _heard(reader.pieces(*region), cancelled):
+        brightness[places] = air_brightness(frames, air, beam.during(places)[0])
+    return replace(beam, brightness=brightness)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Some of the frames of a stack, read when they are asked for."""
+
+    frames: Any
+    numbers: NDArray[np.intp]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (int(self.numbers.size), *self.frames.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = self.frames.dtype
+        return dtype
+
+    def __getitem__(self, key: Any, /) -> NDArray[Any]:
+        if isinstance(key, tuple):
+            rows: NDArray[Any] = self.frames[(slice(None), *key[1:])]
+            return rows[self.numbers[key[0]]]
+        one: NDArray[Any] = self.frames[int(self.numbers[key])]
+        return one
+
+
+def _heard(pieces: Any, cancelled: Callable[[], bool] | None) -> Any:
+    """Pass pieces on until somebody says stop."""
+    for piece in pieces:
+        if cancelled is not None and cancelled():
+            raise CancelledError("stopped while looking at the beam")
+        yield piece
+
+
+def _by_line(values: NDArray[Any], selection: Selection) -> NDArray[Any]:
+    """Put values that stand in the order of acquisition into that of a sinogram's lines."""
+    ordered = np.empty_like(values)
+    ordered[selection.places] = values
+    return ordered
+
+
+def _open_beam_level(scan: TomoScan) -> float:
+    """Return the counts of the open beam of a scan without flats.
+
+    The brightest percent of a few projections over the whole frame: wherever the sample leaves part of
+    the field of view free, that is the beam beside it.
+    """
+    count = scan.shape[0]
+    sample = sorted({round(i * (count - 1) / 4) for i in range(5)})
+    frames = np.stack([scan.projections[i] for i in sample])
+    return float(np.nanpercentile(frames, 99))
