@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test lint format constraints clean
+.PHONY: demo test lint bench gallery format constraints clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -30,6 +30,16 @@ lint: $(VENV)/.installed-dev  ## style, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+$(VENV)/.installed-bench: pyproject.toml constraints.txt $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,bench]"
+	touch $@
+
+bench: $(VENV)/.installed-bench  ## speed against peers on this machine; ARGS=--full for the largest case
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+gallery: $(VENV)/.installed  ## what every stage does, as a page; ARGS="OUT_DIR --data DIR"
+	$(BIN)/tomoservice gallery $(ARGS)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -17,6 +17,7 @@ COMMANDS = {
     "conductor": "Work through queued reconstructions of a running service.",
     "demo": "Simulated beamline, service, scan and reconstruction in one go.",
     "find-axis": "Find the rotation axis of a scan.",
+    "gallery": "Show what every stage does: one page with pictures, each stage off and on.",
     "info": "Say what a scan file contains, and what is wrong with it.",
     "recipe": "Show, check and describe recipes.",
     "reconstruct": "Reconstruct a scan straight from file to file.",
