@@ -66,6 +66,13 @@ class Chain:
         """Rows on either side of a block that the steps look at together."""
         return sum(step.margin for step in self.steps)
 
+    def split(self) -> tuple[Chain, Chain]:
+        """Return the chain before the step that looks farthest, and the chain from that step on."""
+        if not self.margin:
+            return self, Chain(None)
+        place = max(range(len(self.steps)), key=lambda number: self.steps[number].margin)
+        return Chain(self.minimum_transmission, self.steps[:place]), Chain(None, self.steps[place:])
+
     def working_bytes(self, angles: int, columns: int) -> WorkingBytes:
         """Return the most memory that a step takes beside the block, for sinograms of this size."""
         each = [step.working_bytes(angles, columns) for step in self.steps]

@@ -19,7 +19,9 @@ PIECE_SHARE = 32
 PIECES_HELD = 3
 """... and are held so many times: as read, corrected, and on their way into the sinograms."""
 FLOAT_BYTES = 4
-BLOCKS = 6
+MARGINS = 2
+"""A block has at least so many times the rows of its margin, if memory allows."""
+BLOCKS = 12
 """A volume is computed from so many readings at least, so that reading and writing hide behind computing."""
 
 
@@ -84,6 +86,8 @@ def plan_memory(reconstructor: Reconstructor, problem: Problem, budget: int) -> 
     if rows >= min(max(problem.depth, group), problem.slices):
         if not problem.read_whole:
             wanted = -(-problem.slices // BLOCKS)
+            # What a margin costs again in every block should be the smaller part.
+            wanted = max(wanted, MARGINS * problem.margin)
             rows = min(rows, max(-(-wanted // problem.depth) * problem.depth, group))
         return MemoryPlan(rows, ahead=True, piece_bytes=piece_bytes(budget))
     rows = _rows(reconstructor, problem, budget, ahead=False)
@@ -91,7 +95,7 @@ def plan_memory(reconstructor: Reconstructor, problem: Problem, budget: int) -> 
     if rows < least:
         needed = _fixed(reconstructor, problem, budget, ahead=False) + (
             _per_row(problem) + problem.working_bytes_per_row
-        ) * (least + _more_rows(problem, group))
+        ) * (least + _more_rows(problem, group, ahead=False))
         raise MemoryBudgetError(
             f"the smallest piece, {least} slices of {problem.size} x {problem.size} from {problem.angles} "
             f"projections, takes {needed / 2**20:.0f} MiB, the memory budget is {budget / 2**20:.0f} MiB; "
@@ -104,17 +108,18 @@ def _rows(reconstructor: Reconstructor, problem: Problem, budget: int, *, ahead:
     """Return how many rows of sinograms fit beside what is held anyway."""
     free = budget - _fixed(reconstructor, problem, budget, ahead=ahead)
     held = free // (_per_row(problem) * (2 if ahead else 1) + problem.working_bytes_per_row)
-    return int(held - _more_rows(problem, reconstructor.row_group))
+    return int(held - _more_rows(problem, reconstructor.row_group, ahead=ahead))
 
 
 def _per_row(problem: Problem) -> int:
     return problem.angles * problem.width * FLOAT_BYTES
 
 
-def _more_rows(problem: Problem, group: int) -> int:
+def _more_rows(problem: Problem, group: int, *, ahead: bool) -> int:
     """Return the rows that a block holds beside its own: margins, and the rest of groups that it cuts."""
     cut = 2 * (group - 1) if problem.first_row % group or problem.depth % group else 0
-    return 2 * problem.margin + min(cut, problem.slices)
+    # Margins on both sides, and once for all blocks those that the next one begins with.
+    return (3 if ahead else 4) * problem.margin + min(cut, problem.slices)
 
 
 def _fixed(reconstructor: Reconstructor, problem: Problem, budget: int, *, ahead: bool) -> int:

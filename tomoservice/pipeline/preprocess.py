@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tomoservice.errors import CancelledError
 from tomoservice.pipeline.beam import Beam
+from tomoservice.pipeline.buffers import Buffers
 from tomoservice.pipeline.chain import Chain
 from tomoservice.pipeline.memory import LARGEST_PIECE
 from tomoservice.pipeline.reading import ProjectionReader, length
@@ -38,12 +39,15 @@ class Preprocessor:
         beam: Beam,
         chain: Chain,
         piece_bytes: int = LARGEST_PIECE,
+        buffer_rows: int = 0,
     ) -> None:
         self._scan = scan
         self._selection = selection
         self._beam = beam
         self._chain = chain
         self._frames: FrameFile | None = None
+        self._kept: Block | None = None
+        self._buffers = Buffers(buffer_rows * selection.angles_deg.size * selection.width)
         self._rest = Chain(None)
         self._reader = ProjectionReader(scan, selection, piece_bytes)
 
@@ -93,16 +97,53 @@ class Preprocessor:
     def _through(
         self, chain: Chain, start: int, stop: int, time: Timer, cancelled: Callable[[], bool] | None
     ) -> NDArray[np.float32]:
+        """Take slices through a chain; neighbouring blocks share the rows of their margins."""
+        selection = self._selection
+        before, after = chain.split()
+        low, high = selection.rows_around(start, stop, after.margin)
+        block = self._buffers.take((high - low, selection.angles_deg.size, selection.width))
+        done = low
+        kept, self._kept = self._kept, None
+        if kept is not None and kept.start <= low < kept.stop < high:
+            # The block before has come so far already.
+            done = kept.stop
+            block[: done - low] = kept.part(low, done).sinograms
+        if kept is not None:
+            self._buffers.give_back(kept.sinograms)
+        self._fill(block[done - low :], before, done, high, time, cancelled)
+        if after.margin:
+            shared = max(high - 2 * after.margin, low)
+            self._kept = Block(self._buffers.take((high - shared, *block.shape[1:])), shared)
+            self._kept.sinograms[:] = block[shared - low :]
+        result = apply_steps(after.steps, Block(block, low), (start, stop), selection, time).sinograms
+        if not np.may_share_memory(result, block):
+            self._buffers.give_back(block)
+        return result
+
+    def _fill(
+        self,
+        out: NDArray[np.float32],
+        chain: Chain,
+        start: int,
+        stop: int,
+        time: Timer,
+        cancelled: Callable[[], bool] | None,
+    ) -> None:
+        """Take the slices from `start` through a chain, into `out`."""
         selection = self._selection
         low, high = selection.rows_around(start, stop, chain.margin)
+        recorded = out if (low, high) == (start, stop) else None
         recorded = self.recorded(
             selection.detector_rows(low, high),
             selection.columns,
             selection.binning,
+            out=recorded,
             timed=time,
             cancelled=cancelled,
         )
-        return apply_steps(chain.steps, Block(recorded, low), (start, stop), selection, time).sinograms
+        result = apply_steps(chain.steps, Block(recorded, low), (start, stop), selection, time).sinograms
+        if not np.may_share_memory(result, out):
+            out[:] = result
 
     @contextmanager
     def whole_frames(
@@ -133,7 +174,9 @@ class Preprocessor:
         with frame_file((first, last), angles, columns) as file:
             for start in range(first, last, rows_at_once):
                 stop = min(start + rows_at_once, last)
-                file.write(start, self._through(before, start, stop, time, cancelled))
+                sinograms = self._through(before, start, stop, time, cancelled)
+                file.write(start, sinograms)
+                self.give_back(sinograms)
             at_once = max(rows_at_once * angles // max(last - first, 1), 1)
             with time(phase.name):
                 file.filter_frames(phase.whole, at_once, check)
@@ -143,24 +186,31 @@ class Preprocessor:
             finally:
                 self._frames = None
 
+    def give_back(self, sinograms: NDArray[np.float32]) -> None:
+        """Take back what `sinograms` returned, to be filled again."""
+        self._buffers.give_back(sinograms)
+
     def recorded(
         self,
         rows: slice,
         columns: slice,
         binning: int,
         *,
+        out: NDArray[np.float32] | None = None,
         timed: Timer | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> NDArray[np.float32]:
         """Return the sinograms (row, angle, column) of some detector rows, corrected by the beam alone.
 
-        Rows are a multiple of `binning`; only without binning may they have a step. Otherwise as `sinograms`.
+        Rows are a multiple of `binning`; only without binning may they have a step. The result goes into
+        `out`, if given. Otherwise as `sinograms`.
         """
         time = timed or untimed
         with time("read"):
             beam = self._beam.open(rows, columns)
         count = self._selection.angles_deg.size
-        result = np.empty((length(rows) // binning, count, length(columns) // binning), np.float32)
+        shape = (length(rows) // binning, count, length(columns) // binning)
+        result = np.empty(shape, np.float32) if out is None else out
         pieces = self._reader.pieces(rows, columns)
         while True:
             if cancelled is not None and cancelled():

@@ -122,7 +122,14 @@ class _Worker:
             slice_options(plan.resolved.reconstruction, plan.size),
         )
         self._memory, self._whole = self._within(budget)
-        self._pre = Preprocessor(scan, plan.selection, plan.beam, plan.chain, self._memory.piece_bytes)
+        self._pre = Preprocessor(
+            scan,
+            plan.selection,
+            plan.beam,
+            plan.chain,
+            self._memory.piece_bytes,
+            min(self._memory.rows + 2 * plan.chain.margin, plan.selection.frame_rows),
+        )
         self._finish = plan.finisher
         self._groups = Groups(self._reconstructor.row_group, plan.selection.first_row, plan.shape[0])
         self._least_rows = self._rows_per_second = self._reconstructor.row_group * available_threads()
@@ -187,6 +194,7 @@ class _Worker:
                     writer.put(slab, buffer)
                     buffer, slab = None, next(waiting, slab)
             # Before the next block is asked for, or there would be three in memory.
+            self._pre.give_back(sinograms)
             del sinograms
 
     def _load(self, block: tuple[int, int], abandoned: Callable[[], bool]) -> NDArray[np.float32]:
