@@ -26,6 +26,7 @@ PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 NOT_RUN = {
     # set-up and start-up, which CI and `make demo` run
     "make demo    # simulated": "the Makefile's own commands",
+    "make bench": "takes minutes; tests/engine/test_bench_harness.py runs its parts",
     "tomoservice serve": "stays up; test_demo and the fixtures here start it",
     "pip install": "what the Makefile does",
     "from pathlib import Path\n\nfrom tomoservice.sources import load_layout": "tests/sources does it",
@@ -131,6 +132,14 @@ def test_command_lines(page: Path, name: str, tmp_path: Path) -> None:
     phantom_scan(64, 4, 90).write_dxchange(tmp_path / "tooth.h5")
     run_shell("\n".join(blocks(page, name)), tmp_path)
     assert len(list(tmp_path.glob("*.h5"))) >= 2
+
+
+def test_a_recipe_to_start_from(tmp_path: Path) -> None:
+    phantom_scan(64, 20, 90).write_dxchange(tmp_path / "scan.h5")
+    (recipe,) = blocks(ROOT / "docs/how-to/better-slices.md", "better slices")
+    (tmp_path / "recipe.yml").write_text(recipe, "utf-8")
+    run_shell("tomoservice reconstruct scan.h5 --recipe recipe.yml --output volume.h5", tmp_path)
+    assert (tmp_path / "volume.h5").is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -100,7 +100,7 @@ class TestRingScores:
     def test_say_what_a_removal_would_reach(self, ringed: PhantomScan) -> None:
         report = score_rings(plan_of(ringed), ringed.scan(), rows=1)
         assert not report.asked
-        assert "vo_all" in report.removal
+        assert "sorting" in report.removal
         assert report.after < 0.6 * report.before
 
     def test_count_the_removal_on_slices_too(self, ringed: PhantomScan) -> None:

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.phantom_scans import PhantomScan, phantom_scan
 from tomoservice.errors import MemoryBudgetError, RecipeError
 from tomoservice.pipeline import Slab, compute, prepare, slabs
+from tomoservice.pipeline.layout import cut_into_slabs
 from tomoservice.pipeline.memory import MemoryPlan
 from tomoservice.recipe import parse_recipe
 from tomoservice.scan import TomoScan
@@ -55,6 +58,12 @@ def volume_of(
     return volume
 
 
+@pytest.fixture(scope="module")
+def wholes() -> dict[str, NDArray[np.float32]]:
+    """Return volumes that were computed in one piece, by the name of their case."""
+    return {}
+
+
 CASES = {
     "stripes": recipe(stripes={"method": "vo_all"}),
     "stripes and phase": recipe(stripes={"method": "sorting"}, phase=paganin()),
@@ -82,6 +91,39 @@ def test_blocks_of_any_size_give_one_volume(
     plain = volume_of(scan, {k: v for k, v in stages.items() if k != "phase"}, monkeypatch)
     if "phase" in stages:
         assert np.abs(plain - whole).max() > 0.01 * whole.max()
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(sorted(CASES)),
+    rows=st.integers(16, 90),
+    ahead=st.booleans(),
+    wanted=st.sets(st.integers(0, 4), min_size=1),
+)
+def test_any_slabs_from_any_blocks_are_those_of_the_volume(
+    tall: PhantomScan,
+    wholes: dict[str, NDArray[np.float32]],
+    name: str,
+    rows: int,
+    ahead: bool,
+    wanted: set[int],
+) -> None:
+    scan = experiment(tall, 20.0)
+    plan = prepare(scan, parse_recipe(CASES[name]))
+    depth = 16
+    shallow = replace(plan, chunks=(depth, *plan.chunks[1:]), slabs=cut_into_slabs(plan.shape[0], depth))
+    if name not in wholes:
+        with pytest.MonkeyPatch.context() as patch:
+            wholes[name] = volume_of(scan, CASES[name], patch)
+    chosen = [slab for slab in shallow.slabs if slab.index in wanted]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slabs, "plan_memory", lambda *_: MemoryPlan(rows, ahead, 2**18))
+        found: dict[int, NDArray[np.float32]] = {}
+        compute(shallow, scan, slabs=chosen, on_slab=lambda s, a: found.__setitem__(s.index, a.copy()))
+    assert sorted(found) == [slab.index for slab in chosen]
+    for slab in chosen:
+        expected = wholes[name][slab.start : slab.stop]
+        assert np.abs(found[slab.index] - expected).max() <= MARGIN * np.abs(wholes[name]).max()
 
 
 @pytest.mark.parametrize("stages", CASES.values(), ids=CASES)

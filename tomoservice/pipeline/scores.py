@@ -15,7 +15,7 @@ from tomoservice.pipeline.preprocess import Preprocessor
 from tomoservice.prep.stripes import StripeMethod, remove_stripes, stripe_score
 from tomoservice.recipe.stages.reconstruction import FourierFbp
 from tomoservice.recipe.stages.rings import PolarRings as PolarRingStage
-from tomoservice.recipe.stages.stripes import EveryStripe, NoStripes
+from tomoservice.recipe.stages.stripes import NoStripes, SortingStripes
 from tomoservice.recon import get_reconstructor
 from tomoservice.recon.rings import PolarRings, remove_rings, ring_score
 from tomoservice.scan import TomoScan
@@ -68,7 +68,7 @@ def score_rings(
     """Score a few slices before and after the removal of stripes and rings.
 
     Slices are made from what the flat field leaves, by the default method in full detail: other stages would
-    hide rings or make them. Where the recipe removes nothing, the score after is what the method ``vo_all``
+    hide rings or make them. Where the recipe removes nothing, the score after is what the method ``sorting``
     would reach.
 
     Parameters
@@ -92,7 +92,7 @@ def score_rings(
     rings = recipe.rings if isinstance(recipe.rings, PolarRingStage) else None
     asked = rings is not None or not isinstance(stage, NoStripes)
     if not asked:
-        stage = EveryStripe()
+        stage = SortingStripes()
     method = None if isinstance(stage, NoStripes) else stripe_method(stage)
     polar = None if rings is None else PolarRings(**rings.model_dump(exclude={"method"}))
     named = [f"stripes.method '{stage.method}'"] if method is not None else []
