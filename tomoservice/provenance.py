@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -103,6 +104,41 @@ def machine() -> dict[str, Any]:
         "architecture": platform.machine(),
         "threads": available_threads(),
     }
+
+
+FileState = tuple[str, int, int]
+"""Path, size in bytes, and time of the last change in nanoseconds."""
+
+
+def file_states(files: Sequence[str]) -> list[FileState]:
+    """Return what tells whether a file has changed, for each that is there."""
+    found = []
+    for name in files:
+        with suppress(OSError):
+            state = Path(name).stat()
+            found.append((name, state.st_size, state.st_mtime_ns))
+    return found
+
+
+def check_unchanged(before: Sequence[FileState]) -> None:
+    """Refuse files that somebody has changed since `file_states`: what was read of them is of both.
+
+    A file that was replaced or removed is none of them: it stays readable to whoever has it open.
+
+    Raises
+    ------
+    InputError
+        If a file has another size, or was written.
+    """
+    now = {state[0]: state for state in file_states([name for name, _, _ in before])}
+    for name, size, modified in before:
+        state = now.get(name, (name, size, modified))
+        if state != (name, size, modified):
+            raise InputError(
+                name,
+                f"has been changed while it was read: from {size} to {state[1]} bytes",
+                hint="Reconstruct again once nobody writes to it any longer",
+            )
 
 
 def fingerprint(files: Sequence[str], cancelled: Callable[[], bool] | None = None) -> list[dict[str, Any]]:

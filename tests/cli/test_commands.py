@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -90,7 +91,7 @@ class TestReconstruct:
         assert read_volume(output).shape == (3, 64, 64)
         with h5py.File(output) as file:
             effective = json.loads(file["entry/reconstruction/parameters/recipe"].asstr()[()])
-        assert effective["rotation_axis"] == {"method": "value", "value": 33.3}
+        assert effective["rotation_axis"] == {"method": "value", "value": 33.3, "tilt_deg": 0.0}
         assert effective["frames"]["rows"] == {"start": 4, "stop": 7}
 
     def test_an_existing_output_is_kept_unless_told_otherwise(
@@ -260,6 +261,31 @@ class TestReconstruct:
             assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "scan.h5"], name
 
 
+class TestFilesThatChange:
+    def test_a_scan_that_is_written_while_it_is_read_is_refused(
+        self,
+        scan_file: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        from tomoservice import pipeline
+
+        original = pipeline.compute
+
+        def meddled(*arguments: Any, **options: Any) -> dict[str, float]:
+            timings = original(*arguments, **options)
+            with scan_file.open("ab") as file:
+                file.write(b"more")
+            return timings
+
+        monkeypatch.setattr(pipeline, "compute", meddled)
+        output = tmp_path / "v.h5"
+        assert run(["reconstruct", str(scan_file), "-o", str(output), "--rotation-axis", "33.3"]) == 1
+        assert "has been changed while it was read" in capsys.readouterr().err
+        assert not output.exists()
+
+
 class TestFindAxis:
     @pytest.mark.parametrize("method", ["auto", "fourier", "phase_correlation"])
     def test_prints_value_and_confidence(
@@ -284,8 +310,19 @@ class TestFindAxis:
         assert found["confidence"] < 0.5
         assert run(["find-axis", str(scan_file), "--search", "25", "10"]) == USAGE
         assert "from low to high" in capsys.readouterr().err
-        arguments = ["find-axis", str(scan_file), "--search", "1", "9", "--method", "phase_correlation"]
-        assert run(arguments) == USAGE
+        arguments = ["find-axis", str(scan_file), "--search", "28", "38", "--method", "entropy"]
+        assert run(arguments) == 0
+        assert "entropy" in capsys.readouterr().out
+
+    def test_the_recipe_s_method_is_used_unless_another_is_named(
+        self, scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        recipe = tmp_path / "mine.yml"
+        recipe.write_text("rotation_axis: {method: entropy}\n", "utf-8")
+        assert run(["find-axis", str(scan_file), "--recipe", str(recipe)]) == 0
+        assert "entropy" in capsys.readouterr().out
+        assert run(["find-axis", str(scan_file), "--recipe", str(recipe), "--method", "fourier"]) == 0
+        assert "fourier" in capsys.readouterr().out
 
 
 class TestInfo:

@@ -26,7 +26,7 @@ from tomoservice.pipeline.layout import chunk_shape, cut_into_slabs
 from tomoservice.pipeline.memory import MemoryPlan
 from tomoservice.recipe import Recipe, parse_recipe
 from tomoservice.recon import get_reconstructor
-from tomoservice.scan import TomoScan
+from tomoservice.scan import ArrayFrames, TomoScan
 
 
 def volume_of(
@@ -302,6 +302,46 @@ class TestSaysNo:
         radians = replace(small, angles_deg=np.deg2rad(small.angles_deg))
         with pytest.raises(GeometryError, match="are their angles in radians"):
             prepare(radians.scan(), Recipe())
+
+    def test_to_a_scan_without_light(self, small: PhantomScan) -> None:
+        closed = replace(small, projections=np.repeat(small.darks[:1], 90, axis=0))
+        with pytest.raises(
+            InputError, match="100% of the pixels of a few projections are no brighter than the da"
+        ):
+            prepare(closed.scan(), parse_recipe(known_axis(33.3)))
+
+    def test_to_flats_that_are_all_useless(self, small: PhantomScan) -> None:
+        white = replace(small, flats=np.full_like(small.flats, 65535))
+        with pytest.raises(InputError, match=r"none of the flats is of use: flat 0 .*saturated"):
+            prepare(white.scan(), parse_recipe(known_axis(33.3)))
+
+    def test_a_flat_that_is_not_finite_is_left_out(self, small: PhantomScan) -> None:
+        flats = small.flats.astype(np.float32)
+        flats[3] = np.nan
+        lost = replace(small, flats=flats)
+        plan, volume = volume_of(lost.scan(), known_axis(33.3))
+        assert any(note.startswith("flat 3 is not finite") for note in plan.notes)
+        assert np.isfinite(volume).all()
+
+    def test_saturated_projections_and_too_much_light_are_mentioned(self, small: PhantomScan) -> None:
+        bright = replace(small, projections=np.full_like(small.projections, 65535))
+        notes = prepare(bright.scan(), parse_recipe(known_axis(33.3))).notes
+        assert any("100% of the pixels of a projection are saturated (65535)" in note for note in notes)
+        dim = replace(small, flats=(small.flats // 10).astype(np.uint16))
+        notes = prepare(dim.scan(), parse_recipe(known_axis(33.3))).notes
+        assert any("times as bright as the flats" in note for note in notes)
+
+    def test_to_a_tilted_axis_that_leaves_the_detector(self, small: PhantomScan) -> None:
+        tilted = {"rotation_axis": {"method": "value", "value": 60.0, "tilt_deg": 10.0}}
+        whole = small.scan()
+        high = replace(
+            whole,
+            projections=ArrayFrames(np.repeat(small.projections, 3, axis=1)),
+            flats=ArrayFrames(np.repeat(small.flats, 3, axis=1)),
+            darks=ArrayFrames(np.repeat(small.darks, 3, axis=1)),
+        )
+        with pytest.raises(RecipeError, match=r"rotation_axis\.tilt_deg: with 10 degrees the axis leaves"):
+            prepare(high, parse_recipe(tilted))
 
     def test_to_flats_without_beam(self, small: PhantomScan) -> None:
         closed = replace(small, flats=small.darks)

@@ -201,6 +201,13 @@ def test_methods_that_differ_in_nothing_else_have_different_hashes(stage: str) -
     assert len(set(hashes)) == len(hashes)
 
 
+@pytest.mark.parametrize("word", ["on", "off"])
+def test_on_and_off_are_words(word: str) -> None:
+    recipe = parse_text(f"reconstruction: {{method: fourier, half_acquisition: {word}, circular_mask: true}}")
+    assert recipe.reconstruction.half_acquisition == word
+    assert parse_text(recipe.to_yaml()) == recipe
+
+
 def test_a_recipe_cannot_be_changed_in_place() -> None:
     recipe = Recipe()
     with pytest.raises(ValueError, match="frozen"):

@@ -76,7 +76,7 @@ class HalfTurn:
             msg = (
                 f"the Fourier search wants views all around half a turn, but {widest:.1f} degrees between "
                 f"{angles.min():g} and {angles.max():g} are without any; "
-                "use phase_correlation, or give the axis"
+                "use entropy, or give the axis"
             )
             raise GeometryError(msg)
         count = min(round(180 / step), len(order))

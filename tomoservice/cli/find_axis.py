@@ -18,32 +18,36 @@ from tomoservice.cli.options import (
 from tomoservice.cli.stopping import stop_signals
 from tomoservice.recipe import Recipe
 
-METHODS = ("auto", "fourier", "phase_correlation")
+METHODS = ("auto", "fourier", "phase_correlation", "entropy", "overlap")
 
 
 @click.command(epilog=INPUT_HELP)
 @scan_input
 @click.option(
-    "--method", type=click.Choice(METHODS), default="auto", show_default=True, help="How to find it."
+    "--method",
+    type=click.Choice(METHODS),
+    help="How to find it.  [default: as the recipe says; auto if that gives a value]",
 )
 @click.option(
     "--search",
     type=(float, float),
     metavar="LOW HIGH",
-    help="Columns between which to search (auto and fourier).",
+    help="Columns between which to search.",
 )
+@click.option("--tilt", is_flag=True, help="Search it at several heights, too, and fit its tilt.")
 @rows_option
 @recipe_option
 @angles_option
 @click.option("--json", "as_json", is_flag=True, help="Print everything, with the metric curve, as JSON.")
 def command(
     input_path: Path,
-    method: str,
+    method: str | None,
     search: tuple[float, float] | None,
     rows: tuple[int, int | None] | None,
     recipe: Recipe,
     angles: Path | None,
     *,
+    tilt: bool,
     as_json: bool,
 ) -> None:
     """Find the rotation axis of the scan INPUT: its column in the full frame, counted from 0.
@@ -53,13 +57,16 @@ def command(
     from tomoservice.pipeline import find_axis
     from tomoservice.sources import open_scan
 
-    if search is not None and method == "phase_correlation":
-        raise click.UsageError("--search: phase_correlation has no search window")
     if search is not None and search[0] >= search[1]:
         raise click.UsageError(f"--search: goes from low to high, got {search[0]:g} {search[1]:g}")
-    stage: dict[str, object] = {"method": method}
+    asked = recipe.rotation_axis.model_dump(mode="json")
+    stage: dict[str, object] = {"method": "auto"} if asked["method"] == "value" else asked
+    if method is not None:
+        stage["method"] = method
     if search is not None:
         stage["search"] = list(search)
+    if tilt:
+        stage["tilt"] = True
     chosen = adapted(recipe, rows).changed(rotation_axis=stage)
     with stop_signals() as stopped, open_scan(input_path, angles=angles) as scan:
         found = find_axis(scan, chosen, cancelled=stopped)
@@ -72,6 +79,8 @@ def command(
                     "method": found.method,
                     "at_window_edge": found.at_window_edge,
                     "note": found.note,
+                    "tilt_deg": found.tilt_deg,
+                    "tilt_error_deg": found.tilt_error_deg,
                     "candidates": found.candidates.tolist(),
                     "metric": found.metric.tolist(),
                 },
@@ -79,6 +88,8 @@ def command(
             )
         )
     else:
+        tilted = "" if found.tilt_deg is None else f", tilt {found.tilt_deg:.3f} degrees"
         click.echo(
-            f"{found.rotation_axis:.2f}  (confidence {found.confidence:.2f}, {found.method}: {found.note})"
+            f"{found.rotation_axis:.2f}{tilted}  "
+            f"(confidence {found.confidence:.2f}, {found.method}: {found.note})"
         )

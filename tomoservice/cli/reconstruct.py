@@ -30,6 +30,9 @@ from tomoservice.recipe import Recipe
 if TYPE_CHECKING:
     from tomoservice.pipeline import RingReport
 
+HELPS = 0.8
+"""A removal of rings is worth mentioning if it leaves less of the score than this."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -104,7 +107,7 @@ def reconstruct_file(job: FileJob, stopped: Callable[[], bool]) -> None:
     """Reconstruct a scan file into a volume file, telling on standard error what is being done."""
     from tomoservice.export import VolumeForm, check_output, volume_output
     from tomoservice.pipeline import ResidualLog, Slab, compute, prepare, score_rings
-    from tomoservice.provenance import make_record
+    from tomoservice.provenance import check_unchanged, file_states, make_record
     from tomoservice.sources import open_scan
 
     output = job.output
@@ -112,6 +115,7 @@ def reconstruct_file(job: FileJob, stopped: Callable[[], bool]) -> None:
     check_output(output, overwrite=job.overwrite, inputs=(str(job.input_path),))
     with open_scan(job.input_path, angles=job.angles) as scan:
         check_output(output, overwrite=job.overwrite, inputs=scan.origin.files)
+        before = file_states(scan.origin.files)
         plan = prepare(scan, job.recipe, memory_bytes=job.memory_bytes, cancelled=stopped)
         for note in plan.notes:
             click.echo(note, err=True)
@@ -135,6 +139,7 @@ def reconstruct_file(job: FileJob, stopped: Callable[[], bool]) -> None:
                 iterations=log.control(),
             )
             rings = score_rings(plan, scan, rows=1, cancelled=stopped)
+            check_unchanged(before)
             writer.finish(make_record(plan, scan, started=started, timings_s=timings))
     click.echo(_about_rings(rings), err=True)
     if residuals := [value for _, _, value in log.last()]:
@@ -157,7 +162,6 @@ def _about_rings(report: RingReport) -> str:
             f"ring score of the middle slice: {report.before:.2f} before {report.removal}, "
             f"{report.after:.2f} after"
         )
-    return (
-        f"ring score of the middle slice: {report.before:.2f} (0 none, 1 as strong as the noise); "
-        f"{report.after:.2f} with {report.removal}"
-    )
+    score = f"ring score of the middle slice: {report.before:.2f} (0 none, 1 as strong as the noise)"
+    helps = report.after < HELPS * report.before
+    return f"{score}; {report.after:.2f} with {report.removal}" if helps else score

@@ -93,7 +93,7 @@ def _search(stage: Search, views: _Views) -> AxisResult:
         if opposite is None:
             raise GeometryError(
                 "no two projections are 180 degrees apart, so none can be registered with its mirror; "
-                "find the axis by rotation_axis.method 'fourier', or give it by 'value'"
+                "find the axis by rotation_axis.method 'entropy', or give it by 'value'"
             )
         return axis.phase_correlation(opposite.first, opposite.second, search=stage.search)
     sinograms, _ = views.sinograms(SAMPLE_ROWS, whole_height=False)

@@ -53,7 +53,7 @@ def check_scan(scan: TomoScan, recipe: Recipe, selection: Selection) -> CheckedS
     """
     references = choose_references(scan, recipe.flat_field)
     if not isinstance(recipe.flat_field, NoFlatField):
-        _check_beam(scan, selection)
+        _check_beam(scan, selection, references)
     most_lost = MOST_LOST if recipe.frames.lost == "leave_out" else 0.0
     notes = [*scan.notes, *_check_references(scan, recipe)]
     notes += check_references(scan) if references.unjudged else references.notes
@@ -86,12 +86,20 @@ def _check_references(scan: TomoScan, recipe: Recipe) -> list[str]:
     return notes
 
 
-def _check_beam(scan: TomoScan, selection: Selection) -> None:
+def _check_beam(scan: TomoScan, selection: Selection, references: References) -> None:
     """Refuse flats that are nowhere brighter than the darks, looking at the middle row that is kept."""
+    if references.hopeless:
+        raise InputError(
+            scan.origin.location,
+            f"none of the flats is of use: {'; '.join(references.notes[:3])}",
+            dataset=scan.origin.datasets.get("flats"),
+            hint="Take flats again; or set flat_field.bad_frames to 'keep' to use them as they are",
+        )
     if scan.flats is None or scan.darks is None or 0 in (scan.flats.shape[0], scan.darks.shape[0]):
         return
     row = (selection.rows.start + selection.rows.stop) // 2
-    flat, dark = (reduce_frames(frames[:, row : row + 1]) for frames in (scan.flats, scan.darks))
+    flats, darks = scan.flats[:, row : row + 1], scan.darks[:, row : row + 1]
+    flat, dark = reduce_frames(flats[references.flats]), reduce_frames(darks[references.darks])
     if not (flat > dark).any():
         raise InputError(
             scan.origin.location,

@@ -70,6 +70,12 @@ class Plan:
             raise RecipeError("rotation_axis: a resolved recipe holds a value")
         return axis.value
 
+    @property
+    def tilt_deg(self) -> float:
+        """Angle between the rotation axis and the detector's columns."""
+        axis = self.resolved.rotation_axis
+        return axis.tilt_deg if isinstance(axis, AxisValue) else 0.0
+
     def axes(self, start: int, stop: int) -> NDArray[np.float64]:
         """Return the column of the rotation axis in the sinograms of slices `start` to `stop`."""
         axis = self.resolved.rotation_axis

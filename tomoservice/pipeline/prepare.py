@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.axis import AxisResult
-from tomoservice.errors import RecipeError
+from tomoservice.errors import GeometryError, RecipeError
 from tomoservice.pipeline.axis import describe_search, resolve_axis
 from tomoservice.pipeline.beam import look_at_beam
 from tomoservice.pipeline.chain import build_chain, physics_notes, resolved_phase
@@ -19,8 +20,10 @@ from tomoservice.pipeline.layout import Slab, chunk_shape, cut_into_slabs
 from tomoservice.pipeline.memory import Problem, memory_budget, piece_bytes, plan_memory
 from tomoservice.pipeline.options import is_half_acquisition, slice_size
 from tomoservice.pipeline.plan import Plan
+from tomoservice.pipeline.plausibility import check_transmission
 from tomoservice.pipeline.selection import Selection, select
 from tomoservice.pipeline.slabs import compute
+from tomoservice.prep.tilt import LARGEST_TILT_DEG
 from tomoservice.recipe import Recipe
 from tomoservice.recipe.stages.output import FixedRange, PercentileRange
 from tomoservice.recipe.stages.rotation_axis import AxisValue
@@ -95,9 +98,16 @@ def prepare(
     beam = look_at_beam(
         scan, recipe, selection, checked.references, piece_bytes=piece_bytes(budget), cancelled=cancelled
     )
+    notes += check_transmission(scan, recipe, selection, beam)
     say("finding the rotation axis")
     axis = resolve_axis(scan, recipe, selection, beam, budget=budget, cancelled=cancelled)
     if axis is not None:
+        if abs(axis.tilt_deg or 0.0) > LARGEST_TILT_DEG:
+            raise GeometryError(
+                f"the axis seems to be tilted by {axis.tilt_deg:.1f} degrees, which no beamline has: the "
+                "rows that are kept do not tell the tilt. Set rotation_axis.tilt to false, keep more rows "
+                "(frames.rows), or give value and tilt_deg"
+            )
         resolved = resolved.changed(
             rotation_axis=AxisValue(value=axis.rotation_axis, tilt_deg=axis.tilt_deg or 0.0)
         )
@@ -122,10 +132,17 @@ def prepare(
         voxel_size_um=voxel,
         notes=tuple(notes),
     )
+    _check_axes(plan)
     if recipe.output.dtype == "float32":
         return plan
     say("choosing the range of grey values")
     return _converting(plan, scan, budget, cancelled)
+
+
+def _rounded(low: float, high: float) -> tuple[float, float]:
+    """Widen a range to round numbers: samples differ in the last digits by how the volume is cut."""
+    step = 10.0 ** (math.floor(math.log10(high - low)) - 3)
+    return math.floor(low / step) * step, math.ceil(high / step) * step
 
 
 def _cropped_shape(recipe: Recipe, slices: int, size: int) -> tuple[int, int, int]:
@@ -162,7 +179,7 @@ def _converting(plan: Plan, scan: TomoScan, budget: int, cancelled: Callable[[],
         if plan.resolved.reconstruction.circular_mask:
             inside = circle_mask(plan.size)[plan.slice_rows, plan.slice_columns]
             inside = inside if inside.any() else None
-        low, high = choose_range(samples, (wanted.low, wanted.high), inside=inside)
+        low, high = _rounded(*choose_range(samples, (wanted.low, wanted.high), inside=inside))
     else:
         low, high = wanted.low, wanted.high
     fixed = output.model_copy(update={"range": FixedRange(low=low, high=high)})
@@ -171,6 +188,18 @@ def _converting(plan: Plan, scan: TomoScan, budget: int, cancelled: Callable[[],
         resolved=plan.resolved.changed(output=fixed),
         conversion=Conversion(IntegerType(output.dtype), low, high),
     )
+
+
+def _check_axes(plan: Plan) -> None:
+    """Refuse a tilted axis that leaves the columns before the rows that are kept end."""
+    ends = plan.axes(0, plan.shape[0])[[0, -1]]
+    for end, axis in zip(("first", "last"), ends, strict=True):
+        if not 0 <= axis <= plan.selection.width - 1:
+            raise RecipeError(
+                f"rotation_axis.tilt_deg: with {plan.tilt_deg:g} degrees the axis leaves the columns "
+                f"that are kept before the {end} row; keep fewer rows (frames.rows), or more columns",
+                name=plan.recipe.name or "recipe",
+            )
 
 
 def _check_memory(

@@ -91,7 +91,9 @@ class Preprocessor:
             low, high = self._selection.rows_around(start, stop, self._rest.margin)
             with time("read"):
                 block = Block(self._frames.read(low, high), low)
-            return apply_steps(self._rest.steps, block, (start, stop), self._selection, time).sinograms
+            return apply_steps(
+                self._rest.steps, block, (start, stop), self._selection, time, cancelled
+            ).sinograms
         return self._through(self._chain, start, stop, time, cancelled)
 
     def _through(
@@ -115,7 +117,9 @@ class Preprocessor:
             shared = max(high - 2 * after.margin, low)
             self._kept = Block(self._buffers.take((high - shared, *block.shape[1:])), shared)
             self._kept.sinograms[:] = block[shared - low :]
-        result = apply_steps(after.steps, Block(block, low), (start, stop), selection, time).sinograms
+        result = apply_steps(
+            after.steps, Block(block, low), (start, stop), selection, time, cancelled
+        ).sinograms
         if not np.may_share_memory(result, block):
             self._buffers.give_back(block)
         return result
@@ -141,7 +145,9 @@ class Preprocessor:
             timed=time,
             cancelled=cancelled,
         )
-        result = apply_steps(chain.steps, Block(recorded, low), (start, stop), selection, time).sinograms
+        result = apply_steps(
+            chain.steps, Block(recorded, low), (start, stop), selection, time, cancelled
+        ).sinograms
         if not np.may_share_memory(result, out):
             out[:] = result
 

@@ -26,7 +26,9 @@ class References:
     notes: tuple[str, ...] = ()
     """Which are left out and why, in sentences."""
     unjudged: bool = False
-    """Whether all are used as they are: because the recipe says so, or because none is good."""
+    """Whether all are used as they are, because the recipe says so."""
+    hopeless: bool = False
+    """Whether no flat is good."""
 
 
 def choose_references(scan: TomoScan, stage: FlatField) -> References:
@@ -49,7 +51,7 @@ def choose_references(scan: TomoScan, stage: FlatField) -> References:
         judged = judge_frames(scan.darks, tolerance=DARK_TOLERANCE * level)
         darks = judged.kept
         notes += _sentences("dark", judged)
-    return References(flats, darks, tuple(notes), unjudged=hopeless)
+    return References(flats, darks, tuple(notes), hopeless=hopeless)
 
 
 def _sentences(kind: str, judged: JudgedFrames) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tomoservice.errors import CancelledError
 from tomoservice.pipeline.selection import Selection
 from tomoservice.prep.beam_hardening import linearise
 from tomoservice.prep.flat_brightness import level_borders
@@ -338,9 +339,12 @@ def apply_steps(
     wanted: tuple[int, int],
     selection: Selection,
     timed: Callable[[str], AbstractContextManager[None]],
+    cancelled: Callable[[], bool] | None = None,
 ) -> Block:
     """Apply steps one after the other; what is left are the slices of `wanted` (start, stop)."""
     for number, step in enumerate(steps):
+        if cancelled is not None and cancelled():
+            raise CancelledError(f"stopped before {step.name}")
         needed = sum(later.margin for later in steps[number + 1 :])
         with timed(step.name):
             block = step.apply(block, *selection.rows_around(*wanted, needed))

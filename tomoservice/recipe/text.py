@@ -65,6 +65,13 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Loader.add_implicit_resolver(FLOAT, EXPONENTIAL, FLOAT_STARTS)
+# Of YAML 1.1's many truth values those of YAML 1.2: `on` and `off` are words of recipes.
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool" or first in "tTfF"
+    ]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
 _Dumper.add_implicit_resolver(FLOAT, EXPONENTIAL, FLOAT_STARTS)
 
 

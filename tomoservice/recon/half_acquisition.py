@@ -80,6 +80,6 @@ def check_whole_turn(angles: NDArray[np.float64]) -> None:
     if hole > LARGEST_HOLE_DEG or len(angles) == 1:
         msg = (
             f"half_acquisition needs views all around, 360 degrees; {np.rad2deg(gaps.max()):.1f} degrees "
-            "have none. Set half_acquisition to false for a scan of half a turn"
+            "have none. Set half_acquisition to 'off' for a scan of half a turn"
         )
         raise GeometryError(msg)

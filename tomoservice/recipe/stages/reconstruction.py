@@ -16,8 +16,8 @@ MOST_ITERATIONS = 10_000
 
 class _Slice(StageModel):
     circular_mask: bool = Field(True, strict=True, title="Circular mask")
-    """Set what lies outside the circle that every projection sees to 0. Iterative methods do not seek
-    anything there either: leave it off for a sample that is wider than the field of view."""
+    """Set what lies outside the circle around the axis that fits into the slice to 0. Iterative methods
+    do not seek anything there either: leave it off for a sample that is wider than the field of view."""
     half_acquisition: Literal["auto", "on", "off"] = Field("auto", title="Half-acquisition")
     """Join the two halves of a turn of 360 degrees whose axis is near one side of the detector, into slices
     nearly twice as wide as the detector. Auto does so if the scan is such a turn; off keeps slices as wide as
