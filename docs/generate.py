@@ -69,6 +69,17 @@ def _model_table(model: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]
 
 
 def _leaves(path: str, form: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if "oneOf" in form:
+        yield path, form
+        for choice in form["oneOf"]:
+            model = schema["$defs"][choice["$ref"].removeprefix("#/$defs/")]
+            method = model["properties"]["method"]["const"]
+            for name, inner in model["properties"].items():
+                if name != "method":
+                    for place, leaf in _leaves(f"{path}.{name}", inner, schema):
+                        note = f"({method}) {leaf['description']}"
+                        yield place, {**leaf, "description": note}
+        return
     if "$ref" not in form:
         yield path, form
         return
@@ -78,6 +89,9 @@ def _leaves(path: str, form: dict[str, Any], schema: dict[str, Any]) -> Iterator
 
 
 def _wants(form: dict[str, Any]) -> str:
+    if "discriminator" in form:
+        methods = ", ".join(f"`{method}`" for method in form["discriminator"]["mapping"])
+        return f"a mapping with the key `method`: {methods}"
     if "enum" in form:
         return ", ".join(f"`{value}`" for value in form["enum"])
     kinds = [form, *form.get("anyOf", [])]
@@ -95,9 +109,14 @@ def _wants(form: dict[str, Any]) -> str:
             )
             if key in kind
         ]
-        name = "two numbers" if kind["type"] == "array" else kind["type"]
+        name = _list(kind) if kind["type"] == "array" else kind["type"]
         words.append(" ".join([name, ", ".join(limits)]).strip())
     return " or ".join(words)
+
+
+def _list(form: dict[str, Any]) -> str:
+    """Return what a list holds: numbers all, two of them or as many as one likes."""
+    return "two numbers" if form.get("minItems") == form.get("maxItems") == 2 else "list of numbers"
 
 
 def _yaml(value: object) -> str:
