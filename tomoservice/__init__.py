@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+# First of all modules: it notes from which sources the others are imported.
+from tomoservice import compiling as _compiling  # noqa: F401
+
 if TYPE_CHECKING:
     from tomoservice.client import connect
 

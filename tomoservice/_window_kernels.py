@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tomoservice.compiling import compiled
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int32]
@@ -13,7 +14,7 @@ Indices = NDArray[np.int32]
 LANES = 64
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def running_medians(source: Floats, path: Indices, size: int, out: Floats) -> None:
     """Take medians over `size` neighbouring lines, for every place on them.
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import TypeVar
 
 T = TypeVar("T")
-
-COMPILING = threading.RLock()
-"""Held where Numba may compile, or load what it has compiled: threads that do so at once spoil its tables."""
-_called: set[object] = set()
 
 
 def available_threads() -> int:
@@ -25,8 +20,7 @@ def for_each(work: Callable[[T], object], items: Iterable[T], threads: int | Non
     """Call `work` with each item, on several threads; return when all are done.
 
     For work that releases the interpreter's lock: FFTs, compiled kernels. What an item raises is raised here.
-    Threads are made for the call and gone after it, so that nothing outlives a job. When a piece of code is
-    called for the first time in a process, its first item is done alone, to compile what it needs.
+    Threads are made for the call and gone after it, so that nothing outlives a job.
 
     Parameters
     ----------
@@ -43,11 +37,6 @@ def for_each(work: Callable[[T], object], items: Iterable[T], threads: int | Non
         for item in wanted:
             work(item)
         return
-    code = getattr(work, "__code__", type(work))
-    if code not in _called:
-        with COMPILING:
-            work(wanted.pop(0))
-            _called.add(code)
     with ThreadPoolExecutor(count, "tomoservice") as pool:
         # Consuming the results raises what an item raised.
         for _ in pool.map(work, wanted):

@@ -32,7 +32,7 @@ from tomoservice.recipe import shipped_recipe
 from tomoservice.service.running import RunningService
 
 NOBODY = "http://127.0.0.1:1"
-AT_15_5 = {"rotation_axis": {"method": "value", "value": 15.5}}
+AT_15_5 = {"rotation_axis": {"method": "value", "value": 15.5, "tilt_deg": 0.0}}
 
 
 @pytest.fixture

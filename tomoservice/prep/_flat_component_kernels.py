@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from tomoservice.compiling import compiled
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _beam(basis, weights, beam):  # type: ignore[no-untyped-def]
     """Fill `beam` with the mixture of `basis`, the first whole; return its mean."""
     total = 0.0
@@ -20,7 +21,7 @@ def _beam(basis, weights, beam):  # type: ignore[no-untyped-def]
     return total / beam.size
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def total_variation(signal, basis, weights, soft, slope):  # type: ignore[no-untyped-def]
     """Return the total variation of ``signal / beam * mean(beam)`` and fill `slope` with its derivatives.
 

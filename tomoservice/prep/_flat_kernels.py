@@ -8,13 +8,14 @@ whatever the layout of the rest of the array.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from tomoservice.compiling import compiled
 
 # Open beam below this fraction of the first flat is held there, whatever the components say.
 LEAST_OPEN = 0.05
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, inline="always")
+@compiled(fastmath={"contract"}, inline="always")
 def negative_log(x):  # type: ignore[no-untyped-def]
     """Return -log(x) of a positive normal float32, to 2e-7 of its value.
 
@@ -34,14 +35,14 @@ def negative_log(x):  # type: ignore[no-untyped-def]
     return (square * (np.float32(0.5) - f * p) - f) - np.float32(exponent) * np.float32(0.69314718)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def is_wild(x):  # type: ignore[no-untyped-def]
     """Return 1 for a float32 that is NaN or infinite, else 0: looks at the bits, whatever is optimised."""
     exponent = np.int32(np.float32(x).view(np.int32) & np.int32(0x7F800000))
     return np.int32(exponent == np.int32(0x7F800000))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def bridge(line, bad):  # type: ignore[no-untyped-def]
     """Replace the bad pixels of a line in place: linearly between good ones, at its ends by the nearest."""
     n = line.size
@@ -66,7 +67,7 @@ def bridge(line, bad):  # type: ignore[no-untyped-def]
         c = after
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def bridge_wild(line, bad):  # type: ignore[no-untyped-def]
     """Bridge what is not finite in a line, and its bad pixels with it, in place."""
     all_bad = bad.copy()
@@ -76,7 +77,7 @@ def bridge_wild(line, bad):  # type: ignore[no-untyped-def]
     bridge(line, all_bad)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _mend(line, row, bridges, wild):  # type: ignore[no-untyped-def]
     if bridges.lost[row]:
         line[:] = 1
@@ -88,7 +89,7 @@ def _mend(line, row, bridges, wild):  # type: ignore[no-untyped-def]
             line[bridges.columns[k]] = low + (high - low) * bridges.weight[k]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, inline="always")
+@compiled(fastmath={"contract"}, inline="always")
 def _mix(beam, frame, row, gain):  # type: ignore[no-untyped-def]
     """Fill `gain` with 1 / open beam of one line of a frame, where the beam changes between frames."""
     first = beam.frames[0, row]
@@ -104,13 +105,13 @@ def _mix(beam, frame, row, gain):  # type: ignore[no-untyped-def]
         gain[c] = np.float32(1) / (gain[c] if gain[c] > least else least)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, inline="always")
+@compiled(fastmath={"contract"}, inline="always")
 def _divide(x, dark, gain, brightness, line):  # type: ignore[no-untyped-def]
     for c in range(line.size):
         line[c] = (np.float32(x[c]) - dark[c]) * (gain[c] * brightness)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, inline="always")
+@compiled(fastmath={"contract"}, inline="always")
 def _log_line(transmission, least, line):  # type: ignore[no-untyped-def]
     for c in range(line.size):
         t = transmission[c]
@@ -118,7 +119,7 @@ def _log_line(transmission, least, line):  # type: ignore[no-untyped-def]
         line[c] = negative_log(t)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _has_wild(line):  # type: ignore[no-untyped-def]
     found = np.int32(0)
     for c in range(line.size):
@@ -126,7 +127,7 @@ def _has_wild(line):  # type: ignore[no-untyped-def]
     return found != 0
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, inline="always")
+@compiled(fastmath={"contract"}, inline="always")
 def _divide_and_log(x, dark, gain, least, line):  # type: ignore[no-untyped-def]
     for c in range(line.size):
         t = (np.float32(x[c]) - dark[c]) * gain[c]
@@ -134,7 +135,7 @@ def _divide_and_log(x, dark, gain, least, line):  # type: ignore[no-untyped-def]
         line[c] = negative_log(t)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def _mend_log(x, beam, bridges, row, least, line):  # type: ignore[no-untyped-def]
     """Bridge transmissions of a line that holds logarithms already: they are computed anew where needed."""
     if bridges.lost[row]:
@@ -150,7 +151,7 @@ def _mend_log(x, beam, bridges, row, least, line):  # type: ignore[no-untyped-de
         line[bridges.columns[k]] = negative_log(t)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"}, error_model="numpy")
 def log_of_counts(source, beam, bridges, target, part, least):  # type: ignore[no-untyped-def]
     """Do as `correct_lines`, in one loop, for the commonest case: whole numbers, steady beam, logarithm."""
     columns = beam.dark.shape[1]
@@ -169,7 +170,7 @@ def log_of_counts(source, beam, bridges, target, part, least):  # type: ignore[n
                 _mend_log(x, beam, bridges, row, least, line)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"}, error_model="numpy")
 def correct_lines(source, beam, bridges, target, part, least):  # type: ignore[no-untyped-def]
     """Correct `part` of `source` into `target`; with `least` > 0 take the logarithm as well.
 
@@ -196,7 +197,7 @@ def correct_lines(source, beam, bridges, target, part, least):  # type: ignore[n
                 _log_line(transmission, least, line)
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def log_values(values, start, stop, least):  # type: ignore[no-untyped-def]
     """Take -log of a flat array in place, from `start` to `stop`; what is not finite counts as 1."""
     y = values[start:stop]
@@ -207,7 +208,7 @@ def log_values(values, start, stop, least):  # type: ignore[no-untyped-def]
         y[c] = negative_log(t)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def level_borders(target, shape, part, border):  # type: ignore[no-untyped-def]
     """Divide each line by the straight line through the means of its outermost `border` pixels, in place."""
     columns = shape[2]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from tomoservice.threads import COMPILING, available_threads, for_each, ranges
+from tomoservice.threads import available_threads, ranges
 
 # Types of pixels that the loops read as they are; others are converted first.
 READ_AS_THEY_ARE = frozenset(("u1", "u2", "u4", "i2", "i4", "f4"))
@@ -19,9 +18,6 @@ BLOCK = 8
 WORTH_A_THREAD = 1 << 17
 CUTS_PER_THREAD = 4
 
-
-NO_PART = (0, 0, 0, 0)
-P = TypeVar("P")
 Part = tuple[int, int, int, int]
 """Frames and rows of a stack: (first frame, end frame, first row, end row)."""
 
@@ -132,10 +128,3 @@ def _nearest_good_before(dead: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Return for each pixel the nearest good column to its left in its row, or -1."""
     position = np.where(dead, -1, np.arange(dead.shape[1]))
     return np.asarray(np.maximum.accumulate(position, axis=1), np.intp)
-
-
-def spread(work: Callable[[P], object], parts: Sequence[P], nothing: P) -> None:
-    """Call a compiled `work` with each part, on several threads, after once with `nothing` on this one."""
-    with COMPILING:
-        work(nothing)
-    for_each(work, parts)

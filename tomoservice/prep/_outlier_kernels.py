@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from tomoservice.compiling import compiled
 from tomoservice.prep._flat_kernels import bridge_wild, is_wild
 
 BRIGHT, DARK, BOTH = 1, 2, 3
@@ -65,14 +66,14 @@ def _median_of(count: int) -> Callable[..., Any]:
 _median_3, _median_5, _median_9, _median_25 = (_median_of(count) for count in (3, 5, 9, 25))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _medians_3_by_3(ring, medians):  # type: ignore[no-untyped-def]
     p, q, r = ring[0], ring[1], ring[2]
     for c in range(medians.size):
         medians[c] = _median_9((p[c], p[c + 1], p[c + 2], q[c], q[c + 1], q[c + 2], r[c], r[c + 1], r[c + 2]))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _medians_5_by_5(ring, medians):  # type: ignore[no-untyped-def]
     p, q, r, s, t = ring[0], ring[1], ring[2], ring[3], ring[4]
     for c in range(medians.size):
@@ -87,7 +88,7 @@ def _medians_5_by_5(ring, medians):  # type: ignore[no-untyped-def]
         )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _medians_across(ring, medians):  # type: ignore[no-untyped-def]
     """Take the median over lines only, of 3 or 5."""
     p, q, r = ring[0], ring[1], ring[2]
@@ -100,7 +101,7 @@ def _medians_across(ring, medians):  # type: ignore[no-untyped-def]
         medians[c] = _median_5((p[c], q[c], r[c], s[c], t[c]))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _load(line, radius, padded):  # type: ignore[no-untyped-def]
     """Copy a line between `radius` repetitions of its first and last pixel."""
     columns = line.size
@@ -110,7 +111,7 @@ def _load(line, radius, padded):  # type: ignore[no-untyped-def]
         padded[radius + columns + k] = line[columns - 1]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "reassoc"})
+@compiled(fastmath={"contract", "reassoc"})
 def _noise(line, medians):  # type: ignore[no-untyped-def]
     """Return the mean distance of a line from its medians, twice without what stands out."""
     most = np.float32(np.inf)
@@ -125,7 +126,7 @@ def _noise(line, medians):  # type: ignore[no-untyped-def]
     return mean
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _replace(line, original, medians, threshold, kind):  # type: ignore[no-untyped-def]
     count = 0
     for c in range(line.size):
@@ -138,7 +139,7 @@ def _replace(line, original, medians, threshold, kind):  # type: ignore[no-untyp
     return count
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def window_medians(ring, wide, medians):  # type: ignore[no-untyped-def]
     """Take the medians of the lines in `ring`: over lines, or over as many columns as well."""
     if not wide:
@@ -149,7 +150,7 @@ def window_medians(ring, wide, medians):  # type: ignore[no-untyped-def]
         _medians_5_by_5(ring, medians)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def mend_lines(target, shape, part):  # type: ignore[no-untyped-def]
     """Bridge what is not finite in lines, in place; return how many values that were."""
     columns, count = shape[2], 0
@@ -166,7 +167,7 @@ def mend_lines(target, shape, part):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def replace_outliers(target, shape, part, window, limits):  # type: ignore[no-untyped-def]
     """Replace what stands out from the medians of its window, in place; return how many values that were.
 

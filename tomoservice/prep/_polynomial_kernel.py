@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from tomoservice.compiling import compiled
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def evaluate(values, c):  # type: ignore[no-untyped-def]
     """Replace contiguous float32 p by ``c[0] p + c[1] p^2 + ... + c[7] p^8``; return how many are not finite.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from tomoservice.compiling import compiled
 
-@njit(nogil=True, cache=True)
+
+@compiled
 def interpolate_rows(
     sinograms: NDArray[np.float32],
     runs: tuple[NDArray[np.int64], NDArray[np.int64]],
@@ -49,7 +50,7 @@ def interpolate_rows(
                 )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add(
     line: NDArray[np.float32],
     weights: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.errors import EngineError, GeometryError
-from tomoservice.prep._flat_lines import NO_PART, cuts, has_lines, lines, spread
+from tomoservice.prep._flat_lines import cuts, has_lines, lines
 from tomoservice.prep.flat_field import OpenBeam, line_integrals
+from tomoservice.threads import for_each
 
 
 def air_brightness(
@@ -117,4 +118,4 @@ def level_borders(transmission: NDArray[np.float32], columns: int) -> None:
     if not 1 <= columns <= shape[2] // 2:
         raise GeometryError(f"{columns} columns of air on either side, of {shape[2]} columns in all")
     target = lines(transmission)
-    spread(lambda part: kernels.level_borders(target, shape, part, columns), cuts(shape), NO_PART)
+    for_each(lambda part: kernels.level_borders(target, shape, part, columns), cuts(shape))

@@ -16,7 +16,6 @@ from scipy.ndimage import median_filter
 
 from tomoservice.errors import EngineError, GeometryError
 from tomoservice.prep._flat_lines import (
-    NO_PART,
     Beam,
     Bridges,
     blocks,
@@ -25,8 +24,8 @@ from tomoservice.prep._flat_lines import (
     has_lines,
     lines,
     readable,
-    spread,
 )
+from tomoservice.threads import for_each
 
 T = TypeVar("T", bound=np.floating)
 
@@ -265,7 +264,7 @@ def line_integrals(
         arguments = lines(source), here, beam.bridges, lines(target[begin:end])
         simple = least > 0 and not wild and steady
         work = kernels.log_of_counts if simple else kernels.correct_lines
-        spread(lambda part: work(*arguments, part, least), cuts(source.shape), NO_PART)  # noqa: B023
+        for_each(lambda part: work(*arguments, part, least), cuts(source.shape))  # noqa: B023
     if target is not result:
         result[...] = target
     return result

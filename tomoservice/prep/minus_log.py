@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tomoservice.prep._flat_lines import CUTS_PER_THREAD, WORTH_A_THREAD, spread
+from tomoservice.prep._flat_lines import CUTS_PER_THREAD, WORTH_A_THREAD
 from tomoservice.prep.flat_field import check_minimum, check_out
-from tomoservice.threads import available_threads, ranges
+from tomoservice.threads import available_threads, for_each, ranges
 
 # Pixels that are worked on at once.
 STRETCH = 1 << 16
@@ -66,7 +66,7 @@ def minus_log(
             log_values(flat, begin, end, least)
 
     parts = CUTS_PER_THREAD * available_threads() if flat.size >= WORTH_A_THREAD else 1
-    spread(work, ranges(flat.size, parts), (0, 0))
+    for_each(work, ranges(flat.size, parts))
     if target is not result:
         result[...] = target
     return result

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.errors import EngineError, GeometryError
-from tomoservice.prep._flat_lines import NO_PART, Part, cuts, has_lines, lines, spread
-from tomoservice.threads import available_threads, ranges
+from tomoservice.prep._flat_lines import Part, cuts, has_lines, lines
+from tomoservice.threads import available_threads, for_each, ranges
 
 SIZES = (3, 5)
 # Mean distance -> standard deviation, for a normal distribution.
@@ -163,7 +163,7 @@ def remove_not_finite(stack: NDArray[np.float32]) -> int:
 
     _check(stack)
     target, counts = lines(stack), []
-    spread(lambda part: counts.append(mend_lines(target, stack.shape, part)), cuts(stack.shape), NO_PART)
+    for_each(lambda part: counts.append(mend_lines(target, stack.shape, part)), cuts(stack.shape))
     return sum(counts)
 
 
@@ -217,7 +217,7 @@ def _clean(
         counts.append(replace_outliers(target, stack.shape, part, (size, wide), limits))
 
     parts = [(begin, end, 0, 0) for begin, end in ranges(len(stack), 4 * available_threads())]
-    spread(work, parts, NO_PART)
+    for_each(work, parts)
     return sum(counts)
 
 

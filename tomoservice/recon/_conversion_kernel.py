@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from numba import njit
+from tomoservice.compiling import compiled
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def convert(values, low, per_value, largest, numbers):  # type: ignore[no-untyped-def]
     """Fill `numbers` (m, n) with the nearest to ``(values - low) * per_value`` from 0 to `largest`.
 

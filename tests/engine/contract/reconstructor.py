@@ -234,6 +234,9 @@ class ReconstructorContract:
 class FilteredContract(ReconstructorContract):
     """What filtered back-projection must do besides."""
 
+    # By how much slices may differ that are computed with transforms of another length.
+    other_length = 1e-4
+
     @pytest.mark.parametrize("name", list(FilterName))
     def test_filters_smooth_and_keep_grey_values(self, name):
         disc = [Ellipse(0, 0, 40, 40, 0, 1.0)]
@@ -270,7 +273,7 @@ class FilteredContract(ReconstructorContract):
             self.one(SMALL, equal_angles(200), 128, 60.2, padding=padding)
             for padding in (Padding.ZERO, Padding.EDGE)
         )
-        assert np.abs(zero - edge).max() < 1e-4
+        assert np.abs(zero - edge).max() < self.other_length
 
     @pytest.mark.parametrize("mask_circle", [True, False])
     @pytest.mark.parametrize(("columns", "size"), [(128, 180), (128, 90), (127, 161)])

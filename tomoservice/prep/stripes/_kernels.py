@@ -7,8 +7,9 @@ ranks are neighbouring lanes of a vector register when medians run across column
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tomoservice.compiling import compiled
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int32]
@@ -19,7 +20,7 @@ SIGN = np.uint32(0x80000000)
 ALL = np.uint32(0xFFFFFFFF)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _radix_sort(
     keys: NDArray[np.uint32],
     order: Indices,
@@ -61,7 +62,7 @@ def _radix_sort(
             order[place] = other_order[i]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def sort_columns(bits: NDArray[np.uint32], ranked: NDArray[np.uint32], order: Indices) -> None:
     """Sort each column along the angle, equal values by angle.
 
@@ -89,7 +90,7 @@ def sort_columns(bits: NDArray[np.uint32], ranked: NDArray[np.uint32], order: In
                 keys[rank] = value ^ (SIGN if value & SIGN else ALL)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def unsort_columns(ranked: Floats, order: Indices, out: Floats) -> None:
     """Put each value of `ranked` (column, rank) back at its angle in `out` (angle, column)."""
     columns, angles = ranked.shape
@@ -104,7 +105,7 @@ def unsort_columns(ranked: Floats, order: Indices, out: Floats) -> None:
                 out[angle, column] = tile[angle, column - start]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def fluctuations(sinogram: Floats, path: Indices, size: int) -> NDArray[np.float64]:
     """Sum for each column how far its values lie from their mean over `size` neighbouring angles.
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tomoservice.compiling import compiled
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int32]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def analyse_angles(signal: Floats, path: Indices, low: Floats, out: Floats) -> None:
     """Filter along the angle and keep every second value.
 
@@ -27,7 +28,7 @@ def analyse_angles(signal: Floats, path: Indices, low: Floats, out: Floats) -> N
                 out[row, column] = before + (first * signal[upper, column] + second * signal[lower, column])
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def analyse_columns(
     signal: Floats, path: Indices, low: Floats, high: Floats, out_low: Floats, out_high: Floats
 ) -> None:
@@ -50,7 +51,7 @@ def analyse_columns(
                 out_high[row, k] += high_even * even[first + k] + high_odd * odd[first + k]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def synthesise_columns(smooth: Floats, detail: Floats, low: Floats, high: Floats, out: Floats) -> None:
     """Undo `analyse_columns`: both halves (angle, about half the columns) -> `out` (angle, column)."""
     half, columns = low.size // 2, out.shape[1]
@@ -70,7 +71,7 @@ def synthesise_columns(smooth: Floats, detail: Floats, low: Floats, high: Floats
             out[row, column] = odd[column // 2] if column % 2 else even[column // 2]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def synthesise_angles(smooth: Floats, low: Floats, out: Floats) -> None:
     """Undo `analyse_angles` of a signal without detail: (about half the angles, column) -> `out`."""
     half, columns = low.size // 2, out.shape[1]

@@ -11,6 +11,9 @@ from tomoservice.recon.fourier.response import Response, Span, make_response
 from tomoservice.recon.fourier.workspace import LANES
 from tomoservice.recon.half_acquisition import overlap_weights
 
+SPREAD = 8
+"""Columns that axes may be apart for which values beside the detector are filtered alike."""
+
 
 def rows_of_group(slab: Slab, first: int) -> range:
     """Return the places in the slab of the group whose first detector row is `first`."""
@@ -37,30 +40,49 @@ class GroupMaker:
         self._options = options
         self._last: tuple[Span, Response] | None = None
 
+    def parts(self, slab: Slab, first: int) -> list[NDArray[np.int64]]:
+        """Return the places in the slab of those rows of a group that are computed together.
+
+        All of them, as a rule. What stands beside the detector is filtered with one kernel for all, whose
+        ends depend on the axes a little. Those of a slice had better not depend on its neighbours, so where
+        the axis passes a multiple of `SPREAD` columns, a group is computed in two parts. Axes farther apart
+        are candidates for one slice: they share a longer kernel.
+        """
+        rows = np.array(rows_of_group(slab, first), np.int64)
+        axes = slab.axes[rows]
+        if self._options.padding is not Padding.EDGE or np.ptp(axes) > SPREAD:
+            return [rows]
+        multiples = axes // SPREAD
+        return [rows[multiples == multiple] for multiple in np.unique(multiples)]
+
     def response(self, axes: NDArray[np.float64]) -> Response:
-        """Return the filter's response for slices with these axes, shifted for the lowest of them."""
-        span = Span(self._columns, self._reach, float(axes.min()), float(axes.max()))
+        """Return the filter's response for slices with these axes, shifted for the lowest, or still lower."""
+        lowest = highest = float(axes.min())
+        edges = self._options.padding is Padding.EDGE
+        if edges:
+            lowest = lowest // SPREAD * SPREAD
+            highest = max(float(axes.max()), lowest + SPREAD)
+        span = Span(self._columns, self._reach, lowest, highest)
         last = self._last
         if last is not None and last[0] == span:
             return last[1]
-        response = make_response(span, self._options, edges=self._options.padding is Padding.EDGE)
+        response = make_response(span, self._options, edges=edges)
         # Another thread may do the same at the same time; either's is right.
         self._last = span, response
         return response
 
-    def make(self, slab: Slab, first: int) -> tuple[Group, Response]:
-        """Prepare the group whose first detector row is `first`."""
-        rows = rows_of_group(slab, first)
-        lanes = np.array(rows) - (first - slab.first_row)
-        axes = np.full(LANES, slab.axes[rows.start])
-        axes[lanes] = slab.axes[rows.start : rows.stop]
+    def make(self, slab: Slab, first: int, rows: NDArray[np.int64]) -> tuple[Group, Response]:
+        """Prepare one of the `parts` of the group whose first detector row is `first`."""
+        lanes = rows - (first - slab.first_row)
+        axes = np.full(LANES, slab.axes[rows[0]])
+        axes[lanes] = slab.axes[rows]
         present = np.zeros(LANES, np.float32)
         present[lanes] = 1
         base, stride = slab.sinograms.ctypes.data, slab.sinograms.strides[0]
-        sinograms = np.full(LANES, base + stride * rows.start, np.int64)
-        sinograms[lanes] = base + stride * np.array(rows)
+        sinograms = np.full(LANES, base + stride * rows[0], np.int64)
+        sinograms[lanes] = base + stride * rows
         response = self.response(axes)
-        numbers, shifts, edges = _factors(response, axes)
+        numbers, shifts, edges = self._factors(response, axes)
         group = Group(
             sinograms=sinograms,
             present=present,
@@ -79,27 +101,28 @@ class GroupMaker:
         weights = np.stack([overlap_weights(self._columns, axis) for axis in distinct])
         return np.ascontiguousarray(weights[which].T)
 
+    def _factors(
+        self, response: Response, axes: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return the fields `response`, `shifts` and `edges` of a group."""
+        length = response.length
+        edges = np.empty((0, 6), np.float32)
+        if response.edges is not None:
+            terms = np.stack([response.factor, *response.edges], axis=1)
+            edges = terms.view(np.float64).astype(np.float32)
+            factors = response.shifts(axes)
+        elif np.ptp(axes):
+            distinct, which = np.unique(axes, return_inverse=True)
+            own = [self.response(distinct[k : k + 1]).factor for k in range(len(distinct))]
+            factors = np.stack(own, axis=1)[:, which]
+        else:
+            return _parts(response.factor), np.empty((0, 2, LANES), np.float32), edges
+        first, second = factors[:, : LANES // 2], factors[:, LANES // 2 :]
+        shifts = np.empty((length, 2, LANES), np.float32)
+        for number, term in enumerate(((first + second) / 2, (first - second) / 2)):
+            shifts[:, number, : LANES // 2], shifts[:, number, LANES // 2 :] = term.real, term.imag
+        return _parts(np.ones(length, np.complex128)), shifts, edges
 
-def _factors(
-    response: Response, axes: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return the fields `response`, `shifts` and `edges` of a group."""
-    if response.edges is None and not np.ptp(axes):
-        together = np.stack([response.factor.real, response.factor.imag]).astype(np.float32)
-        return together, np.empty((0, 2, LANES), np.float32), np.empty((0, 6), np.float32)
-    length = response.length
-    edges = np.zeros((0 if response.edges is None else length, 6), np.float32)
-    if response.edges is not None:
-        for number, term in enumerate([response.factor, *response.edges]):
-            edges[:, 2 * number], edges[:, 2 * number + 1] = term.real, term.imag
-    frequency = (np.arange(length) - length // 2) / length
-    shift = np.exp(2j * np.pi * frequency[:, None] * (axes - axes.min()))
-    if response.edges is None:
-        shift *= response.factor[:, None]
-    first, second = shift[:, : LANES // 2], shift[:, LANES // 2 :]
-    shifts = np.empty((length, 2, LANES), np.float32)
-    for number, term in enumerate(((first + second) / 2, (first - second) / 2)):
-        shifts[:, number, : LANES // 2], shifts[:, number, LANES // 2 :] = term.real, term.imag
-    one = np.zeros((2, length), np.float32)
-    one[0] = 1
-    return one, shifts, edges
+
+def _parts(factor: NDArray[np.complex128]) -> NDArray[np.float32]:
+    return np.stack([factor.real, factor.imag]).astype(np.float32)

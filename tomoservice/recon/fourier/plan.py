@@ -30,13 +30,13 @@ from tomoservice.recon.fourier.geometry import (
     make_grid_tables,
     rows_at_once,
 )
-from tomoservice.recon.fourier.group import GroupMaker, rows_of_group
+from tomoservice.recon.fourier.group import SPREAD, GroupMaker
 from tomoservice.recon.fourier.response import Response, Span
 from tomoservice.recon.fourier.single import filtered_spectra, transform_to_slice
 from tomoservice.recon.fourier.workspace import LANES, Pool, Sizes, Workspace
 from tomoservice.recon.half_acquisition import check_whole_turn, overlap_weights
 from tomoservice.recon.weights import angular_weights
-from tomoservice.threads import COMPILING, available_threads
+from tomoservice.threads import available_threads
 
 # Numbers of a sinogram that make another thread worth its start, where only one slice is wanted.
 WORTH_A_THREAD = 300_000
@@ -70,7 +70,7 @@ class FourierReconstructor:
     def memory_fixed(self, angles: int, columns: int, threads: int, size: int | None = None) -> int:
         """Estimate the bytes of tables and working space: polar samples and fine grid of sixteen slices."""
         edge = size or columns
-        span = Span(columns, _reach(edge, mask_circle=False), 0.0, 1.0)
+        span = Span(columns, _reach(edge, mask_circle=False), 0.0, SPREAD)
         length = make_grid(edge).length
         sizes = Sizes(angles, span.length, length, rows_at_once(length), edge, threads)
         return 4 * sizes.numbers
@@ -129,7 +129,8 @@ class FourierPlan:
         threads = nullcontext() if self._threads == 1 else ThreadPoolExecutor(self._threads, "tomoservice")
         with threads as executor:
             for first in groups:
-                self._reconstruct_group(slab, first, executor)
+                for rows in self._groups.parts(slab, first):
+                    self._reconstruct_group(slab, first, rows, executor)
         return slab.delivered(out)
 
     def preview(
@@ -150,7 +151,7 @@ class FourierPlan:
     def _reconstruct_one(
         self, sinogram: NDArray[np.float32], axis: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        response = self._groups.response(axis)
+        response = self._groups.response(axis).shifted(float(axis[0]))
         tables, grid = self._prepared(response)
         if self._options.half_acquisition:
             sinogram = sinogram * overlap_weights(self._columns, float(axis[0]))
@@ -161,23 +162,24 @@ class FourierPlan:
             np.copyto(image, 0, where=~circle_mask(self._size))
         return image
 
-    def _reconstruct_group(self, slab: Slab, first: int, executor: Executor | None) -> None:
+    def _reconstruct_group(
+        self, slab: Slab, first: int, rows: NDArray[np.int64], executor: Executor | None
+    ) -> None:
         from tomoservice.recon.fourier.kernels.columns import make_slices
         from tomoservice.recon.fourier.kernels.filtering import filter_angles
         from tomoservice.recon.fourier.kernels.gridding import grid_rows
 
-        group, response = self._groups.make(slab, first)
+        group, response = self._groups.make(slab, first, rows)
         tables, grid = self._prepared(response)
-        rows = rows_of_group(slab, first)
         slices = np.zeros(LANES, np.int64)
-        lanes = np.array(rows) - (first - slab.first_row)
-        slices[lanes] = slab.out.ctypes.data + slab.out.strides[0] * np.array(rows)
+        lanes = rows - (first - slab.first_row)
+        slices[lanes] = slab.out.ctypes.data + slab.out.strides[0] * rows
         with self._pool.lend(self._sizes(response)) as space:
             polar, columns = space.polar, space.columns
             _on_all(executor, space, lambda own, counter: filter_angles(tables, group, own, polar, counter))
             if group.bad.any():
                 # Says which one, and where.
-                _checked(slab, rows.start + int(np.flatnonzero(group.bad[lanes])[0]))
+                _checked(slab, int(rows[np.flatnonzero(group.bad[lanes])[0]]))
             _on_all(executor, space, lambda own, counter: grid_rows(grid, polar, own, columns, counter))
             _on_all(executor, space, lambda own, counter: make_slices(grid, columns, own, slices, counter))
 
@@ -228,9 +230,6 @@ def _on_all(
     executor: Executor | None, space: Workspace, work: Callable[[NDArray[np.float32], int], None]
 ) -> None:
     """Call `work` with each thread's working space, and the counter by which threads share out work."""
-    with COMPILING:
-        # Nothing to do for this call, but the kernel is there afterwards.
-        work(space.scratch[0], space.spent())
     counter = space.counter()
     if executor is None:
         work(space.scratch[0], counter)

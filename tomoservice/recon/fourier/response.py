@@ -3,6 +3,9 @@
 A projection of N columns gives the samples of a slice within a distance R of the axis. Between those N and
 these 2 R + 1 places there are no more than N + 2 R differences, wherever the axis lies. So a cyclic
 convolution of that length, with the kernel standing at just these differences, is the linear one.
+
+The length is the same for all axes. Another one would put the polar samples to other places, and change
+slices by what is lost in spreading them: some thousandths of the largest grey value where there is noise.
 """
 
 from __future__ import annotations
@@ -18,11 +21,6 @@ from tomoservice.recon.base import ReconstructionOptions
 from tomoservice.recon.filters import transfer_function
 from tomoservice.recon.fourier.geometry import good_length
 
-# Differences beyond those needed over which the kernel's ends are faded into one another.
-FADE = 32
-# An axis this near the middle, as a fraction of the columns, leaves the kernel's ends equal enough.
-NEAR_THE_MIDDLE = 1 / 64
-
 
 @dataclass(frozen=True)
 class Response:
@@ -32,6 +30,8 @@ class Response:
     ----------
     length
         Samples P of the padded projection; frequency k stands for k / P cycles per pixel.
+    axis
+        Detector column that is shifted to sample 0.
     factor
         (frequency,) complex128, from -P / 2 to P / 2 - 1, the first of them 0. Filter, shift of the axis to
         sample 0, and 1 / P of the inverse transform.
@@ -41,8 +41,23 @@ class Response:
     """
 
     length: int
+    axis: float
     factor: NDArray[np.complex128]
     edges: NDArray[np.complex128] | None = None
+
+    def shifts(self, axes: NDArray[np.float64]) -> NDArray[np.complex128]:
+        """Return (frequency, axis), by what to multiply for other axes."""
+        frequency = (np.arange(self.length) - self.length // 2) / self.length
+        shifts: NDArray[np.complex128] = np.exp(2j * np.pi * frequency[:, None] * (axes - self.axis))
+        return shifts
+
+    def shifted(self, axis: float) -> Response:
+        """Return the same for another axis."""
+        if axis == self.axis:
+            return self
+        shift = self.shifts(np.array([axis]))[:, 0]
+        edges = None if self.edges is None else self.edges * shift
+        return Response(self.length, axis, self.factor * shift, edges)
 
 
 @dataclass(frozen=True)
@@ -68,9 +83,7 @@ class Span:
     def length(self) -> int:
         """Samples of the padded projection."""
         spread = math.ceil(self.highest - self.lowest)
-        off_centre = max(abs(2 * axis - self.columns + 1) for axis in (self.lowest, self.highest))
-        fade = 0.0 if off_centre <= 2 * NEAR_THE_MIDDLE * self.columns else min(off_centre, FADE)
-        return 2 * good_length((self.columns + 2 * self.reach + spread + fade) / 2)
+        return 2 * good_length((self.columns + 2 * self.reach + spread) / 2)
 
     @property
     def differences(self) -> tuple[int, int]:
@@ -103,12 +116,12 @@ def make_response(span: Span, options: ReconstructionOptions, *, edges: bool) ->
     shift[0] = 0
     factor = fft.fftshift(fft.fft(cyclic)) * shift
     if not edges:
-        return Response(length, factor)
+        return Response(length, span.lowest, factor)
     continued = [
         fft.fftshift(fft.fft(_wrapped(side, *_samples(span), length))) * shift
         for side in _continuations(kernel, span.columns)
     ]
-    return Response(length, factor, np.stack(continued))
+    return Response(length, span.lowest, factor, np.stack(continued))
 
 
 def _samples(span: Span) -> tuple[int, int]:

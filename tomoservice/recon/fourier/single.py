@@ -12,7 +12,7 @@ from scipy import fft
 
 from tomoservice.recon.fourier.geometry import MARGIN, FilterTables, FineGrid, GridTables
 from tomoservice.recon.fourier.response import Response
-from tomoservice.threads import COMPILING, for_each, ranges
+from tomoservice.threads import for_each, ranges
 
 # Rows of the fine grid that are filled at once; they stay in the second cache.
 ROWS = 64
@@ -56,8 +56,6 @@ def filtered_spectra(
         factor = np.ones_like(factor)
     numbers = np.stack([factor.real, factor.imag]).astype(np.float32)
     pairs = spectrum.view(np.float32).reshape(*spectrum.shape, 2)
-    with COMPILING:
-        respond(tables, grid, numbers, pairs, (0, 0))
     for_each(
         lambda part: respond(tables, grid, numbers, pairs, part),
         ranges(len(spectrum), threads),
@@ -91,8 +89,6 @@ def transform_to_slice(
     plane = np.zeros((length, half + 1 + 2 * MARGIN), np.complex64)
     numbers = plane.view(np.float32).reshape(*plane.shape, 2)
     samples = spectrum.view(np.float32).reshape(*spectrum.shape, 2)
-    with COMPILING:
-        spread_rows(grid, samples, numbers, (0, 0))
     for_each(
         lambda part: spread_rows(grid, samples, numbers, part),
         ranges(length, -(-length // ROWS)),

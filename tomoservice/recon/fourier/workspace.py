@@ -76,7 +76,7 @@ class Workspace:
     def __init__(self, sizes: Sizes) -> None:
         self.sizes = sizes
         self._all = aligned_empty((sizes.numbers,))
-        self._counters = np.zeros(2, np.int64)
+        self._counter = np.zeros(1, np.int64)
         self.polar = int(self._all.ctypes.data)
         self.columns = self.polar + 4 * sizes.polar
         start = sizes.polar + sizes.columns
@@ -87,13 +87,8 @@ class Workspace:
 
     def counter(self) -> int:
         """Return the address of the counter by which threads share out work, set to 0."""
-        self._counters[0] = 0
-        return int(self._counters.ctypes.data)
-
-    def spent(self) -> int:
-        """Return the address of a counter that has no work left to give."""
-        self._counters[1] = 1 << 40
-        return int(self._counters.ctypes.data) + 8
+        self._counter[0] = 0
+        return int(self._counter.ctypes.data)
 
 
 class Pool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from tomoservice.compiling import compiled
 
 RUN = 64
 # Rows of pixels that one projection is spread over before the next: both stay in the cache.
@@ -20,7 +21,7 @@ MARGIN = 2
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
-@njit(nogil=True, cache=True, fastmath=True)  # type: ignore[misc, unused-ignore]
+@compiled(fastmath=True)
 def project(
     images: NDArray[np.float32],
     turned: NDArray[np.bool_],
@@ -62,7 +63,7 @@ def project(
                     sums[low + k] += left + (place - np.float32(index)) * (right - left)
 
 
-@njit(nogil=True, cache=True, fastmath=True)  # type: ignore[misc, unused-ignore]
+@compiled(fastmath=True)
 def spread(
     sinogram: NDArray[np.float32],
     lines: NDArray[np.float64],

@@ -6,5 +6,5 @@ slice k + 8 its imaginary part. So the geometry, which is the same for all slice
 every instruction handles 16 slices without moving numbers within a register.
 
 Kernels take addresses (integers) of arrays that their caller keeps alive, and working space that begins with
-a cache line. They are compiled at their first call and kept on disk beside the source (see `compiling`).
+a cache line. They are compiled at their first call and kept on disk (see `tomoservice.compiling`).
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tomoservice.compiling import compiled
 from tomoservice.recon.fourier.geometry import COLUMNS_TOGETHER, GridTables
-from tomoservice.recon.fourier.kernels.compiling import compiled
 from tomoservice.recon.fourier.kernels.fft import transform
 from tomoservice.recon.fourier.kernels.vectors import (
     CELL_BYTES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tomoservice.compiling import compiled
 from tomoservice.recon.fourier.geometry import Transform
 from tomoservice.recon.fourier.kernels.butterflies import (
     last_2,
@@ -15,7 +16,6 @@ from tomoservice.recon.fourier.kernels.butterflies import (
     twiddled_5,
     twiddled_8,
 )
-from tomoservice.recon.fourier.kernels.compiling import compiled
 from tomoservice.recon.fourier.kernels.vectors import address
 
 

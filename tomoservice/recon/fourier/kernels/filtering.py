@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tomoservice.compiling import compiled
 from tomoservice.recon.fourier.geometry import PHASE_BLOCK, FilterTables, Group
 from tomoservice.recon.fourier.kernels.butterflies import filter_4, filter_8
-from tomoservice.recon.fourier.kernels.compiling import compiled
 from tomoservice.recon.fourier.kernels.fft import transform
 from tomoservice.recon.fourier.kernels.vectors import (
     CELL_BYTES,

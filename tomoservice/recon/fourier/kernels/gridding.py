@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from tomoservice.compiling import compiled
 from tomoservice.recon.fourier.geometry import (
     BAND,
     COLUMNS_TOGETHER,
@@ -15,7 +16,6 @@ from tomoservice.recon.fourier.geometry import (
     TABLE_LENGTH,
     GridTables,
 )
-from tomoservice.recon.fourier.kernels.compiling import compiled
 from tomoservice.recon.fourier.kernels.fft import transform
 from tomoservice.recon.fourier.kernels.vectors import (
     CELL_BYTES,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tomoservice.compiling import compiled
 from tomoservice.recon.fourier.geometry import (
     KERNEL_WIDTH,
     MARGIN,
@@ -16,7 +17,6 @@ from tomoservice.recon.fourier.geometry import (
     FilterTables,
     GridTables,
 )
-from tomoservice.recon.fourier.kernels.compiling import compiled
 from tomoservice.recon.fourier.kernels.emit import intrinsic, ir, types
 from tomoservice.recon.fourier.kernels.vectors import FLAGS, FLOAT, INT32, address
 
