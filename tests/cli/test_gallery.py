@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.phantom_scans import phantom_scan
-from tomoservice.cli.gallery import command
+from tomoservice.cli import tomoservice
 from tomoservice.errors import CancelledError, GeometryError, OutputError
 from tomoservice.gallery import NAMES, GalleryOptions, Watcher, build_gallery
 from tomoservice.gallery.building import find_scans
@@ -76,7 +76,7 @@ def test_the_page_stands_on_its_own(tmp_path: Path, capsys: pytest.CaptureFixtur
     out = tmp_path / "gallery"
     wanted = ["overview", "filters", "field-of-view"]
     only = [word for name in wanted for word in ("--only", name)]
-    command.main([str(out), "--size", "48", *only], standalone_mode=False)
+    tomoservice.main(["gallery", str(out), "--size", "48", *only], standalone_mode=False)
     page = read(out)
     assert page.outside == []
     assert set(page.links) <= set(page.anchors)
@@ -145,7 +145,7 @@ def test_an_unknown_section_is_refused(tmp_path: Path) -> None:
     from click import BadParameter
 
     with pytest.raises(BadParameter, match="there are measured, overview"):
-        command.main([str(tmp_path / "out"), "--only", "nonsense"], standalone_mode=False)
+        tomoservice.main(["gallery", str(tmp_path / "out"), "--only", "nonsense"], standalone_mode=False)
 
 
 @pytest.mark.parametrize("name", NAMES)
