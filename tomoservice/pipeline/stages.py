@@ -82,17 +82,23 @@ class Step(Protocol):
         """Return at least the slices `start` to `stop`; the block has `margin` more, as far as there are."""
 
 
+class _Modest:
+    """What most steps are: they take no memory of their own."""
+
+    __slots__ = ()
+
+    def working_bytes(self, _angles: int, _columns: int, /) -> WorkingBytes:
+        """See `Step`."""
+        return WorkingBytes()
+
+
 @dataclass(frozen=True, slots=True)
-class MinusLog:
+class MinusLog(_Modest):
     """Transmission to line integrals, in place."""
 
     minimum_transmission: float
     name: str = "minus_log"
     margin: int = 0
-
-    def working_bytes(self, _angles: int, _columns: int, /) -> WorkingBytes:
-        """See `Step`."""
-        return WorkingBytes()
 
     def apply(self, block: Block, _start: int, _stop: int, /) -> Block:
         """See `Step`."""
@@ -106,15 +112,11 @@ class MinusLog:
 
 
 @dataclass(frozen=True, slots=True)
-class Exponential:
+class Exponential(_Modest):
     """Line integrals back to transmission, in place: for what comes after stripe removal."""
 
     name: str = "minus_log"
     margin: int = 0
-
-    def working_bytes(self, _angles: int, _columns: int, /) -> WorkingBytes:
-        """See `Step`."""
-        return WorkingBytes()
 
     def apply(self, block: Block, _start: int, _stop: int, /) -> Block:
         """See `Step`."""
@@ -129,16 +131,12 @@ class Exponential:
 
 
 @dataclass(frozen=True, slots=True)
-class LevelBorders:
+class LevelBorders(_Modest):
     """The pixels at both ends of a row are brought to 1, in place."""
 
     columns: int
     name: str = "flat_field"
     margin: int = 0
-
-    def working_bytes(self, _angles: int, _columns: int, /) -> WorkingBytes:
-        """See `Step`."""
-        return WorkingBytes()
 
     def apply(self, block: Block, _start: int, _stop: int, /) -> Block:
         """See `Step`."""
@@ -147,7 +145,7 @@ class LevelBorders:
 
 
 @dataclass(frozen=True, slots=True)
-class DoubleFlatField:
+class DoubleFlatField(_Modest):
     """What all projections have in common is subtracted from line integrals, in place."""
 
     sigma: float
@@ -158,10 +156,6 @@ class DoubleFlatField:
         """Rows on either side that the pattern depends on."""
         return double_flat_margin(self.sigma)
 
-    def working_bytes(self, _angles: int, _columns: int, /) -> WorkingBytes:
-        """See `Step`."""
-        return WorkingBytes()
-
     def apply(self, block: Block, _start: int, _stop: int, /) -> Block:
         """See `Step`."""
         subtract_pattern(block.sinograms, fixed_pattern(block.sinograms, self.sigma))
@@ -169,15 +163,11 @@ class DoubleFlatField:
 
 
 @dataclass(frozen=True, slots=True)
-class StuckPixels:
+class StuckPixels(_Modest):
     """Pixels that do not follow the scan are bridged, in place."""
 
     name: str = "outliers"
     margin: int = 0
-
-    def working_bytes(self, _angles: int, _columns: int, /) -> WorkingBytes:
-        """See `Step`."""
-        return WorkingBytes()
 
     def apply(self, block: Block, _start: int, _stop: int, /) -> Block:
         """See `Step`."""
@@ -186,7 +176,7 @@ class StuckPixels:
 
 
 @dataclass(frozen=True, slots=True)
-class Zingers:
+class Zingers(_Modest):
     """Removal of zingers within each projection, in place."""
 
     options: ZingerOptions
@@ -197,10 +187,6 @@ class Zingers:
         """Rows on either side that the median looks at."""
         return self.options.row_margin
 
-    def working_bytes(self, _angles: int, _columns: int, /) -> WorkingBytes:
-        """See `Step`."""
-        return WorkingBytes()
-
     def apply(self, block: Block, _start: int, _stop: int, /) -> Block:
         """See `Step`."""
         remove_zingers(block.sinograms.transpose(1, 0, 2), self.options)
@@ -208,16 +194,12 @@ class Zingers:
 
 
 @dataclass(frozen=True, slots=True)
-class Spikes:
+class Spikes(_Modest):
     """Removal of zingers along the angle, in place."""
 
     options: ZingerOptions
     name: str = "outliers"
     margin: int = 0
-
-    def working_bytes(self, _angles: int, _columns: int, /) -> WorkingBytes:
-        """See `Step`."""
-        return WorkingBytes()
 
     def apply(self, block: Block, _start: int, _stop: int, /) -> Block:
         """See `Step`."""
@@ -244,16 +226,12 @@ class Stripes:
 
 
 @dataclass(frozen=True, slots=True)
-class Linearise:
+class Linearise(_Modest):
     """Correction of beam hardening, in place."""
 
     coefficients: tuple[float, ...]
     name: str = "beam_hardening"
     margin: int = 0
-
-    def working_bytes(self, _angles: int, _columns: int, /) -> WorkingBytes:
-        """See `Step`."""
-        return WorkingBytes()
 
     def apply(self, block: Block, _start: int, _stop: int, /) -> Block:
         """See `Step`."""
