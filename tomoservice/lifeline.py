@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import TextIO
 
 
-def stop_when_closed(stream: TextIO) -> None:
+def stop_when_closed(stream: TextIO, on_line: Callable[[], None] | None = None) -> None:
     """Send SIGTERM to this process when `stream` ends.
 
     A parent that holds the other end of the pipe need not do anything for that, not even die in
@@ -18,11 +19,14 @@ def stop_when_closed(stream: TextIO) -> None:
     ----------
     stream : text file
         Usually ``sys.stdin``; read to its end by a daemon thread.
+    on_line : callable, optional
+        Called for every line that comes.
     """
 
     def watch() -> None:
         while stream.readline():
-            continue
+            if on_line is not None:
+                on_line()
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()

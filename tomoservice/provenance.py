@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tomoservice.devices import CPU, DeviceChoice
 from tomoservice.errors import CancelledError, InputError
 from tomoservice.threads import available_threads
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from tomoservice.pipeline.plan import Plan
     from tomoservice.scan import TomoScan
 
-PACKAGES = ("tomoservice", "numpy", "scipy", "finufft", "astra-toolbox", "h5py", "zarr", "tiled")
+CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy")
+PACKAGES = ("tomoservice", "numpy", "scipy", "finufft", "astra-toolbox", *CUPY, "h5py", "zarr", "tiled")
 """Packages whose version may change a result or its form."""
 BLOCK_BYTES = 8 * 2**20
 
@@ -49,7 +51,7 @@ def make_record(
         "scan": describe_origin(scan),
         "notes": list(plan.notes),
         "software": software_versions(),
-        "machine": machine(),
+        "machine": machine(plan.device),
         "started": started.isoformat(),
         "finished": datetime.now(UTC).isoformat(),
         "timings_s": dict(timings_s),
@@ -82,6 +84,11 @@ def describe_origin(scan: TomoScan) -> dict[str, Any]:
         "energy_kev": scan.energy_kev,
         "pixel_size_um": scan.pixel_size_um,
         "distance_mm": scan.distance_mm,
+        **(
+            {"companions": {name: describe_origin(other) for name, other in scan.companions.items()}}
+            if scan.companions
+            else {}
+        ),
     }
 
 
@@ -96,11 +103,15 @@ def software_versions() -> dict[str, str]:
     return versions
 
 
-def machine() -> dict[str, Any]:
-    """Return the host, its processor and how many threads were used."""
+def machine(device: DeviceChoice = CPU) -> dict[str, Any]:
+    """Return the host, what computed the slices, its processor and how many threads were used."""
+    # All back ends come with it, and most of what imports this wants none.
+    from tomoservice.recon import describe
+
     return {
         "host": platform.node(),
-        "device": _processor(),
+        "device": describe(device) or _processor(),
+        "processor": _processor(),
         "architecture": platform.machine(),
         "threads": available_threads(),
     }
@@ -154,6 +165,37 @@ def fingerprint(files: Sequence[str], cancelled: Callable[[], bool] | None = Non
     return [_fingerprint(Path(name), cancelled) for name in files]
 
 
+def look_again(known: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a file is now, read only if that is needed to tell whether it is what it was.
+
+    Parameters
+    ----------
+    known
+        What `fingerprint` said of it.
+
+    Returns
+    -------
+    dict or None
+        As from `fingerprint`; the checksum is empty if the size alone says that it is another. None if the
+        file is not to be seen from here.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    path = Path(known["path"])
+    try:
+        now = _facts(path, path.stat())
+    except OSError:
+        return None
+    if now["size_bytes"] != known["size_bytes"]:
+        return {**now, "sha256": ""}
+    if now["modified"] == known["modified"]:
+        return {**now, "sha256": known["sha256"]}
+    return _fingerprint(path, None)
+
+
 def _fingerprint(path: Path, cancelled: Callable[[], bool] | None) -> dict[str, Any]:
     digest = hashlib.sha256()
     try:
@@ -165,11 +207,14 @@ def _fingerprint(path: Path, cancelled: Callable[[], bool] | None) -> dict[str, 
                 digest.update(block)
     except OSError as error:
         raise InputError(path, f"cannot be read: {error}") from error
+    return {**_facts(path, state), "sha256": digest.hexdigest()}
+
+
+def _facts(path: Path, state: os.stat_result) -> dict[str, Any]:
     return {
         "path": str(path),
         "size_bytes": state.st_size,
         "modified": datetime.fromtimestamp(state.st_mtime, UTC).isoformat(),
-        "sha256": digest.hexdigest(),
     }
 
 

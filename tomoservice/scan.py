@@ -89,6 +89,8 @@ class TomoScan:
     """Name of the sample."""
     notes: tuple[str, ...] = ()
     """What the source had to decide, in sentences for the user (counts that did not match, say)."""
+    companions: Mapping[str, TomoScan] = field(default_factory=dict)
+    """Other scans of the same sample that a recipe needs beside this one, by the name it gives them."""
     closer: Callable[[], None] | None = None
     """Called once by `close`."""
 

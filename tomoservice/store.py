@@ -6,6 +6,9 @@
     {folder}/slabs/000007.json    marker: bounds, attempt, checksum; written after the slab's chunks
     {folder}/attempts/000002      the attempts that have opened the store for writing
     {folder}/identity.json        what determines the pixels; slabs of another identity are not kept
+    {folder}/resolution.json      what was decided once for all slabs; the first who decides is right
+    {folder}/1, 2, ...            the volume binned by 2, 4, ..., made from it when it is complete
+    {folder}/zarr.json            makes the folder an OME-Zarr of all of these; only of a complete volume
 
 Zarr writes no chunk that equals the fill value, so chunks tell nothing about what is done: a slab
 exists when its marker has been renamed into place, which happens after everything else is on disk.
@@ -13,12 +16,14 @@ exists when its marker has been renamed into place, which happens after everythi
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -26,7 +31,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tomoservice.errors import ClaimLostError, OutputError
+from tomoservice.chunks import COMPRESSION, sync, write_layer
+from tomoservice.errors import ClaimLostError, OtherSlabsError, OutputError
 
 if TYPE_CHECKING:
     import zarr
@@ -35,6 +41,8 @@ VOLUME = "volume.zarr"
 MARKERS = "slabs"
 ATTEMPTS = "attempts"
 IDENTITY = "identity.json"
+RESOLUTION = "resolution.json"
+GROUP = "zarr.json"
 
 
 class SlabBounds(Protocol):
@@ -66,6 +74,8 @@ class SlabMarker:
     attempt: int
     checksum: str
     """SHA-256 of the slab's pixels: little endian, (z, y, x) in C order."""
+    seconds: float = 0.0
+    """How long it took to compute, if known."""
 
 
 class SlabStore:
@@ -78,6 +88,7 @@ class SlabStore:
         self._folder = folder
         self._array = array
         self._attempt = attempt
+        self._identity: str | None = None
 
     @classmethod
     def create(
@@ -189,17 +200,38 @@ class SlabStore:
         bool
             False if there were slabs of another identity, which count as missing now.
         """
-        path = self._folder / IDENTITY
-        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        if before == identity:
-            return True
         self._refuse_if_overtaken()
-        discarded = self.present()
-        self.discard(discarded)
-        _write_durably(path, json.dumps(identity))
+        self._identity = identity
+        if self.identity == identity:
+            return True
+        try:
+            discarded = self.present()
+            self.discard(discarded)
+            write_durably(self._folder / IDENTITY, json.dumps(identity))
+        except OSError as error:
+            raise OutputError(f"{self._folder} cannot be written: {error}") from error
         return not discarded
 
-    def commit(self, slab: SlabBounds, pixels: NDArray[Any]) -> SlabMarker:
+    def belong_to(self, identity: str) -> None:
+        """Write slabs of this identity only; those of another one are not touched.
+
+        Raises
+        ------
+        OtherSlabsError
+            There are slabs of another identity.
+        """
+        if not self.present() and (self.identity is None or self._attempt == 0):
+            self.keep_only(identity)
+        self._identity = identity
+        self._refuse_other()
+
+    @property
+    def identity(self) -> str | None:
+        """What determines the pixels of the slabs in the store, or None before it was said."""
+        path = self._folder / IDENTITY
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def commit(self, slab: SlabBounds, pixels: NDArray[Any], seconds: float = 0.0) -> SlabMarker:
         """Write a slab, make sure that it is on disk, and only then mark it as existing.
 
         Parameters
@@ -208,11 +240,15 @@ class SlabStore:
             Where it belongs; must be exactly one layer of chunks.
         pixels : ndarray
             (z, y, x), of the store's type; not modified.
+        seconds : float
+            How long it took to compute.
 
         Raises
         ------
         ClaimLostError
             A writer with a higher attempt has opened the store meanwhile.
+        OtherSlabsError
+            The store belongs to another volume by now.
         OutputError
             The slab does not fit, the store was opened for reading, or the disk refuses.
         """
@@ -220,15 +256,15 @@ class SlabStore:
             raise OutputError(f"{self._folder} was opened for reading")
         self._check(slab, pixels)
         self._refuse_if_overtaken()
+        self._refuse_other()
         data = np.ascontiguousarray(pixels, dtype=self.dtype.newbyteorder("<"))
-        marker = SlabMarker(
-            slab.index, slab.start, slab.stop, self._attempt, hashlib.sha256(data.data).hexdigest()
-        )
+        checksum = hashlib.sha256(data.data).hexdigest()
+        marker = SlabMarker(slab.index, slab.start, slab.stop, self._attempt, checksum, round(seconds, 3))
         try:
-            self._array[slab.start : slab.stop] = data
-            _sync_tree(self.path / "c" / str(slab.index))
+            write_layer(self._array, slab.start, data, durable=True)
             self._refuse_if_overtaken()
-            _write_durably(self._marker_path(slab.index), json.dumps(asdict(marker)))
+            self._refuse_other()
+            write_durably(self._marker_path(slab.index), json.dumps(asdict(marker)))
         except OSError as error:
             raise OutputError(f"slab {slab.index} cannot be written to {self._folder}: {error}") from error
         return marker
@@ -284,11 +320,15 @@ class SlabStore:
     def discard(self, indices: Iterable[int]) -> None:
         """Remove slabs, so that they count as missing and read as NaN."""
         for index in indices:
+            # First of all: nothing may say any more that the volume is complete.
+            (self._folder / GROUP).unlink(missing_ok=True)
             self._marker_path(index).unlink(missing_ok=True)
             # After the marker: whoever dies in between leaves pixels without a marker, which count as none.
-            chunks = self.path / "c" / str(index)
-            if chunks.exists():
-                shutil.rmtree(chunks)
+            # Moved away at once: what somebody writes there meanwhile stays whole.
+            aside = self._folder / f".discarded-{uuid.uuid4().hex}"
+            with suppress(FileNotFoundError):
+                (self.path / "c" / str(index)).rename(aside)
+                shutil.rmtree(aside, ignore_errors=True)
 
     def _marker_path(self, index: int) -> Path:
         return self._folder / MARKERS / f"{index:06d}.json"
@@ -307,12 +347,102 @@ class SlabStore:
                 f"expected {self.dtype} {expected}"
             )
 
+    def _refuse_other(self) -> None:
+        if self._identity is not None and self.identity != self._identity:
+            raise OtherSlabsError(
+                f"{self._folder} holds slabs of another version of the engine, or of other raw data; queue "
+                "the reconstruction, which computes it anew, or ask for another one"
+            )
+
     def _refuse_if_overtaken(self) -> None:
-        highest = _highest_attempt(self._folder)
+        highest = highest_attempt(self._folder)
         if self._attempt is not None and highest > self._attempt:
             raise ClaimLostError(
                 f"{self._folder} is being written by attempt {highest}; this is attempt {self._attempt}"
             )
+
+
+def folder_of(volumes: Path, run_uid: str, reconstruction_id: str) -> Path:
+    """Return the folder of a reconstruction's store below the folder of volumes."""
+    return volumes / run_uid / reconstruction_id
+
+
+def set_aside(folder: Path, is_stale: Callable[[], bool]) -> bool:
+    """Remove a store that is left of a node which stood under the same key before.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the store.
+    is_stale : callable
+        Asked while nobody else may remove it.
+
+    Returns
+    -------
+    bool
+        Whether it was removed.
+
+    Raises
+    ------
+    OutputError
+        The disk refuses.
+    """
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.stale")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (folder.parent / f".{folder.name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists() or not is_stale():
+                return False
+            folder.rename(aside)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be removed: {error}") from error
+    shutil.rmtree(aside, ignore_errors=True)
+    return True
+
+
+def read_resolution(folder: Path) -> dict[str, Any] | None:
+    """Return what was decided for all slabs of a store, or None if nobody has decided yet."""
+    path = folder / RESOLUTION
+    if not path.exists():
+        return None
+    content: dict[str, Any] = json.loads(path.read_text(encoding="ascii"))
+    return content
+
+
+def keep_resolution(folder: Path, content: Mapping[str, Any], *, replace: bool = False) -> dict[str, Any]:
+    """Store what was decided for all slabs, and return what counts: of several writers the first is right.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the store; made if absent.
+    content : mapping
+        Plain JSON types.
+    replace : bool
+        Whether `content` counts, whatever was there; for the claim's holder alone.
+
+    Raises
+    ------
+    OutputError
+        The disk refuses.
+    """
+    path = folder / RESOLUTION
+    draft = path.with_suffix(f".{uuid.uuid4().hex}.part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_synced(draft, json.dumps(content))
+        if replace:
+            draft.replace(path)
+        else:
+            # Unlike a renaming, a link replaces nothing.
+            with suppress(FileExistsError):
+                path.hardlink_to(draft)
+            draft.unlink()
+        sync(folder)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error}") from error
+    return read_resolution(folder) or dict(content)
 
 
 def attempts_with_slabs(folder: Path) -> set[int]:
@@ -357,9 +487,7 @@ def create_array(
         fill_value=float("nan") if np.dtype(dtype).kind == "f" else 0,
         dimension_names=["z", "y", "x"],
         attributes=dict(attributes or {}),
-        # Half as large as raw for what is zero outside the circle, and the fastest to write and read
-        # of the codecs that every Zarr v3 reader has.
-        compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
+        compressors=BloscCodec(**COMPRESSION, shuffle="shuffle"),
     )
 
 
@@ -369,7 +497,7 @@ def _make_array(folder: Path, shape: tuple[int, int, int], chunks: tuple[int, in
         # A torn zarr.json of a writer that died here would stay for ever, so it is made elsewhere.
         draft = folder / f".{VOLUME}.{uuid.uuid4().hex}"
         create_array(draft, shape, chunks, dtype)
-        _sync_tree(draft)
+        sync_tree(draft)
         try:
             draft.rename(folder / VOLUME)
         except OSError:
@@ -377,49 +505,47 @@ def _make_array(folder: Path, shape: tuple[int, int, int], chunks: tuple[int, in
             if not (folder / VOLUME / "zarr.json").exists():
                 raise
             shutil.rmtree(draft, ignore_errors=True)
-        _sync(folder)
+        sync(folder)
     except OSError as error:
         raise OutputError(f"a volume cannot be created in {folder}: {error}") from error
 
 
 def _enter(folder: Path, attempt: int) -> None:
-    highest = _highest_attempt(folder)
+    highest = highest_attempt(folder)
     if highest > attempt:
         raise ClaimLostError(f"{folder} is being written by attempt {highest}; this is attempt {attempt}")
     for name in (MARKERS, ATTEMPTS):
         (folder / name).mkdir(exist_ok=True)
     (folder / ATTEMPTS / f"{attempt:06d}").touch()
-    _sync(folder / ATTEMPTS)
+    sync(folder / ATTEMPTS)
 
 
-def _highest_attempt(folder: Path) -> int:
+def highest_attempt(folder: Path) -> int:
+    """Return the latest attempt that has opened a store for writing; 0 if there was none."""
     return max((int(path.name) for path in (folder / ATTEMPTS).glob("[0-9]*")), default=0)
 
 
-def _write_durably(path: Path, text: str) -> None:
+def write_durably(path: Path, text: str) -> None:
+    """Write a file of ASCII characters that is there as a whole or not at all, and on disk on return."""
     # The storage may be shared by machines, on which other processes have the same number.
     draft = path.with_suffix(f".{uuid.uuid4().hex}.part")
-    with draft.open("w", encoding="ascii") as file:
+    _write_synced(draft, text)
+    draft.replace(path)
+    sync(path.parent)
+
+
+def _write_synced(path: Path, text: str) -> None:
+    with path.open("w", encoding="ascii") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    draft.replace(path)
-    _sync(path.parent)
 
 
-def _sync_tree(folder: Path) -> None:
-    # A layer without chunks is all NaN, and Zarr wrote nothing.
+def sync_tree(folder: Path) -> None:
+    """Make sure that everything in a folder is on disk, and that the folder itself is."""
     for place, _, files in os.walk(folder, topdown=False):
         for name in files:
-            _sync(Path(place) / name)
-        _sync(Path(place))
+            sync(Path(place) / name)
+        sync(Path(place))
     if folder.parent.exists():
-        _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(folder.parent)

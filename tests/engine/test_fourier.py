@@ -102,6 +102,14 @@ def test_every_filter_and_padding_says_what_finufft_says(name, padding):
     assert np.abs(ours - theirs)[radius_map(128) < 60].max() < 4e-3 * theirs.max()
 
 
+@pytest.mark.parametrize("size", [2, 16, 31, 49, 50, 51, 77])
+def test_slices_of_any_size_say_what_a_preview_says(size):
+    sinograms = np.random.default_rng(0).standard_normal((2, 40, 50)).astype(np.float32)
+    plan = FOURIER.plan(evenly(40), 50, ReconstructionOptions(size=size))
+    batch, alone = plan.execute(sinograms, 20.3), plan.preview(sinograms, 20.3)
+    assert np.abs(batch - alone).max() < 1e-4 * np.abs(batch).max()
+
+
 def test_all_slices_of_a_group_are_their_own():
     angles, rng = evenly(90), np.random.default_rng(0)
     sinograms = rng.standard_normal((37, 90, 50)).astype(np.float32)

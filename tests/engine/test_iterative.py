@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 
 import astra
@@ -26,7 +25,7 @@ from tomoservice.recon.iterative import (
     joseph,
     problem,
 )
-from tomoservice.recon.iterative.astra_projector import AstraProjector, Device, best_device
+from tomoservice.recon.iterative.astra_projector import AstraProjector
 from tomoservice.recon.iterative.joseph import JosephProjector
 from tomoservice.recon.iterative.projector import SliceGeometry
 from tomoservice.recon.iterative.solvers import uniform_order
@@ -162,19 +161,6 @@ class TestAstraProjector:
         with pytest.raises(CancelledError), AstraProjector(geometry, between=stop) as projector:
             projector.back(sinogram, image)
         assert held() == before
-
-    def test_a_device_that_does_not_run_is_known_once_and_said_once(self, caplog, capfd):
-        best_device.cache_clear()
-        with caplog.at_level(logging.INFO, "tomoservice"):
-            devices = {best_device() for _ in range(3)}
-        if devices == {Device.CUDA}:
-            pytest.skip("a CUDA device runs here: nothing to fall back from")
-        assert devices == {Device.CPU}
-        assert len(caplog.records) == 1
-        assert "run on the processor: ASTRA cannot project on the cuda" in caplog.text
-        printed = capfd.readouterr()
-        assert not printed.out
-        assert not printed.err
 
 
 class TestTotalVariation:

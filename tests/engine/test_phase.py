@@ -174,7 +174,7 @@ def test_water_refracts_as_the_tables_say():
     [
         ("Xx2", 1.0, 20.0, "'Xx2' cannot be looked up: 'Xx' is not an element"),
         ("SiO2)", 2.0, 20.0, "cannot be looked up"),
-        ("Cf", 15.0, 20.0, "not in the tables"),
+        ("Cf", 15.0, 20.0, "the tables end at uranium"),
         (" ", 1.0, 20.0, "is empty"),
         ("H2O", 0.0, 20.0, "density must be a number of g/cm"),
         ("H2O", math.nan, 20.0, "density"),

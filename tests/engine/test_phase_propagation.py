@@ -14,7 +14,8 @@ from tomoservice.prep.phase import (
     Method,
     PhasePlan,
     Retrieval,
-    retrieve_from_several_distances,
+    SeveralDistances,
+    SeveralPlan,
     row_margin,
     row_margin_of_several,
 )
@@ -37,6 +38,15 @@ def line_integrals_left(
     how = Retrieval(method=method, delta_beta=delta_beta, space=where)
     retrieved = PhasePlan(how, *intensity.shape[1:]).execute(intensity)
     return minus_log(retrieved, minimum_transmission=1e-4)
+
+
+def from_several(frames: np.ndarray, delta_beta: float, spaces: list[FreeSpace]) -> np.ndarray:
+    how = SeveralDistances(delta_beta=delta_beta, spaces=tuple(spaces))
+    return SeveralPlan(how, *frames.shape[-2:]).execute(list(frames))
+
+
+def margin_of(delta_beta: float, spaces: list[FreeSpace]) -> int:
+    return row_margin_of_several(SeveralDistances(delta_beta=delta_beta, spaces=tuple(spaces)))
 
 
 def rms(values: np.ndarray) -> float:
@@ -148,7 +158,7 @@ def test_several_distances_tell_more_than_one_under_noise():
     truth = fine.reshape(1, 96, 4, 192, 4).mean((2, 4))
     frames = np.stack([propagate(fine, delta_beta, where, oversampling=4) for where in spaces])
     frames += 0.002 * rng.standard_normal(frames.shape).astype(np.float32)
-    together = retrieve_from_several_distances(frames, delta_beta, spaces)
+    together = from_several(frames, delta_beta, spaces)
     error = rms(minus_log(together, minimum_transmission=1e-4) - truth)
     alone = [
         rms(line_integrals_left(frame, Method.CTF, delta_beta, where) - truth)
@@ -161,11 +171,11 @@ def test_several_distances_tell_more_than_one_under_noise():
 def test_several_distances_with_one_are_the_one():
     _, intensity, where = propagated(20, 0.05, 0.02)
     single = PhasePlan(Retrieval(method=Method.CTF, delta_beta=20, space=where), *intensity.shape[1:])
-    several = retrieve_from_several_distances(intensity[None], 20, [where])
+    several = from_several(intensity[None], 20, [where])
     assert np.allclose(several, single.execute(intensity), atol=1e-6)
-    assert row_margin_of_several(20, [where]) == row_margin(single.retrieval)
+    assert margin_of(20, [where]) == row_margin(single.retrieval)
     three = np.stack([intensity] * 3)
-    assert np.allclose(retrieve_from_several_distances(three, 20, [where] * 3), several, atol=1e-6)
+    assert np.allclose(from_several(three, 20, [where] * 3), several, atol=1e-6)
 
 
 def test_a_slab_with_the_margin_of_several_distances_is_the_whole_frame():
@@ -173,10 +183,10 @@ def test_a_slab_with_the_margin_of_several_distances_is_the_whole_frame():
     rng = np.random.default_rng(0)
     frames = (1 + 0.02 * rng.standard_normal((2, 1, 300, 40))).astype(np.float32)
     frames[:, :, 90:120] -= 0.9
-    margin = row_margin_of_several(30, spaces)
+    margin = margin_of(30, spaces)
     assert margin < 90
-    whole = retrieve_from_several_distances(frames, 30, spaces)
-    part = retrieve_from_several_distances(frames[:, :, 130 - margin : 140 + margin], 30, spaces)
+    whole = from_several(frames, 30, spaces)
+    part = from_several(frames[:, :, 130 - margin : 140 + margin], 30, spaces)
     assert np.abs(part[:, margin:-margin] - whole[:, 130:140]).max() < 1e-5
 
 
@@ -185,16 +195,18 @@ def test_several_distances_that_do_not_fit_are_refused():
     near, far = space(1.0), space(0.1)
     other = FreeSpace(energy_kev=30, distance_mm=1, pixel_size_um=1)
     with pytest.raises(EngineError, match="nothing but their distance"):
-        retrieve_from_several_distances(frames, 20, [near, other])
+        from_several(frames, 20, [near, other])
     with pytest.raises(EngineError, match="nothing but their distance"):
-        retrieve_from_several_distances(frames, 20, [])
+        from_several(frames, 20, [])
     with pytest.raises(EngineError, match="delta/beta"):
-        retrieve_from_several_distances(frames, 0, [near, far])
+        from_several(frames, 0, [near, far])
     with pytest.raises(GeometryError, match="do not fit 2 distances"):
-        retrieve_from_several_distances(frames[0], 20, [near, far])
+        from_several(frames[:1], 20, [near, far])
+    with pytest.raises(GeometryError, match="do not fit frames of 8 x 9"):
+        SeveralPlan(SeveralDistances(delta_beta=20, spaces=(near,)), 8, 9).execute([frames[0, :, :7]])
     frames[1, 0, 3, 4] = np.nan
     with pytest.raises(EngineError, match="projection 0 at distance 1 is nan at row 3, column 4"):
-        retrieve_from_several_distances(frames, 20, [near, far])
+        from_several(frames, 20, [near, far])
 
 
 def test_a_wrong_ratio_blurs_or_leaves_fringes():

@@ -261,7 +261,8 @@ rows, angles, columns = 8, 300, 800
 before = peak()
 data = np.ones((rows, angles, columns), np.float32)
 method.plan(np.linspace(0, 179, angles), columns, threads=2).execute(data, 399.5)
-estimate = rows * method.memory_per_row(angles, columns) + method.memory_fixed(angles, columns, 2)
+held = 4 * (angles * columns + columns**2) + method.memory_per_row(angles, columns)
+estimate = rows * held + method.memory_fixed(angles, columns, 2)
 print(peak() - before, estimate)
 """
 

@@ -17,9 +17,9 @@ from PIL import Image
 
 from tests.phantom_scans import phantom_scan
 from tomoservice.export import VolumeForm, volume_output
-from tomoservice.export.png import grey_window, write_png
 from tomoservice.phantom import Ellipsoid, Phantom
 from tomoservice.pipeline import compute, prepare
+from tomoservice.png import grey_window, write_png
 from tomoservice.recipe import Recipe, parse_recipe
 from tomoservice.scan import ArrayFrames, ScanOrigin, TomoScan
 

@@ -19,23 +19,25 @@ from tomoservice.pipeline.layout import Slab, cut_into_slabs
     slices=st.integers(1, 300),
     depth=st.integers(1, 64),
     rows=st.integers(1, 200),
+    first_rows=st.none() | st.integers(1, 200),
     size=st.integers(1, 16),
     first_row=st.integers(0, 40),
     seed=st.integers(0, 9),
 )
 def test_blocks_cover_what_is_wanted_once_and_cut_no_group(
-    slices: int, depth: int, rows: int, size: int, first_row: int, seed: int
+    *, slices: int, depth: int, rows: int, first_rows: int | None, size: int, first_row: int, seed: int
 ) -> None:
     groups = Groups(size, first_row, slices)
     slabs = [
         s for s in cut_into_slabs(slices, depth) if np.random.default_rng([seed, s.index]).random() < 0.7
     ]
-    blocks = cut_into_blocks(slabs, rows, groups)
+    blocks = cut_into_blocks(slabs, rows, groups, first_rows)
     wanted = [z for slab in slabs for z in range(slab.start, slab.stop)]
     assert [z for start, stop in blocks for z in range(start, stop)] == wanted
     edges = {slab.start for slab in slabs} | {slab.stop for slab in slabs}
-    for start, stop in blocks:
-        assert stop - start <= max(rows, size)
+    limits = [max(first_rows or rows, size)] + [max(rows, size)] * len(blocks)
+    for (start, stop), limit in zip(blocks, limits, strict=False):
+        assert stop - start <= limit
         for edge in {start, stop} - edges:
             assert (first_row + edge) % size == 0
 

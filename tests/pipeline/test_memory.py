@@ -6,10 +6,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+
+from tomoservice.errors import MemoryBudgetError
+from tomoservice.pipeline.memory import Problem, plan_memory
+from tomoservice.recon.base import RowsAlone
 
 MIB = 2**20
 
@@ -100,3 +105,29 @@ def test_the_budget_is_kept(
     assert done.returncode == 0, done.stderr
     peak = json.loads(done.stdout)
     assert peak["after"] - peak["before"] <= 1.1 * budget, {k: v / MIB for k, v in peak.items()}
+
+
+def test_what_a_method_copies_counts() -> None:
+    class Copying(RowsAlone):
+        name, row_group = "copying", 2
+
+        def __init__(self, copies: int) -> None:
+            self._copies = copies
+
+        def memory_per_row(self, angles: int, columns: int, size: int | None = None) -> int:
+            return self._copies * 4 * angles * columns
+
+        def memory_fixed(self, angles: int, columns: int, threads: int, size: int | None = None) -> int:
+            return MIB
+
+        def plan(self, *_: Any, **__: Any) -> Any:
+            raise NotImplementedError
+
+    problem = Problem(slices=4000, angles=500, width=256, size=256, depth=8)
+    budget = 200 * MIB
+    rows = [plan_memory(Copying(copies), problem, budget).rows for copies in (0, 2, 8)]
+    # Two blocks of sinograms are held, and what the method copies of one.
+    assert rows[1] == pytest.approx(rows[0] / 2, rel=0.1)
+    assert rows[2] == pytest.approx(rows[0] / 5, rel=0.1)
+    with pytest.raises(MemoryBudgetError, match="raise the budget"):
+        plan_memory(Copying(1000), problem, budget)

@@ -229,6 +229,17 @@ class TestWhatTheRecipeLeavesOut:
         _, repeated = volume_of(lost.scan(), plan.resolved)
         np.testing.assert_array_equal(volume, repeated)
 
+    def test_frames_without_beam_are_left_out_and_mentioned(self, small: PhantomScan) -> None:
+        # What the camera sees then are darks, which are not zero.
+        lost = replace(small, projections=small.projections.copy())
+        lost.projections[[7, 80]] = small.darks[:2]
+        plan, volume = volume_of(lost.scan(), known_axis(33.3))
+        assert any("projections 7, 80 are without beam: lost" in note for note in plan.notes)
+        excluded = known_axis(33.3, frames={"exclude": [7, 80]})
+        np.testing.assert_array_equal(volume, volume_of(small.scan(), excluded)[1])
+        with pytest.raises(InputError, match=r"projections 7, 80 .2 in all. are without beam"):
+            prepare(lost.scan(), parse_recipe(known_axis(33.3, frames={"lost": "error"})))
+
     def test_a_scan_that_lost_half_of_its_projections_is_refused(self, small: PhantomScan) -> None:
         lost = replace(small, projections=small.projections.copy())
         lost.projections[::2] = 0
@@ -388,3 +399,33 @@ def test_any_cropping_of_rows_and_columns_keeps_the_picture(
     window = slice(edge, edge + 44)
     difference = (part - overlay)[:, window, window][:, inside]
     assert np.abs(difference).max() < 0.05 * whole.max()
+
+
+class TestRowsThatSawNothing:
+    def test_are_named_and_empty(self, small: PhantomScan) -> None:
+        frames = small.projections.astype(np.float32)
+        frames[:, [4, 9, 10]] = np.nan
+        scan = replace(small.scan(), projections=ArrayFrames(frames))
+        plan, volume = volume_of(scan, known_axis(33.3))
+        assert plan.blind_rows == (4, 9, 10)
+        assert any(
+            note == "detector rows 4, 9 to 10 hold no usable pixel: their slices are empty"
+            for note in plan.notes
+        )
+        _, whole = volume_of(small.scan(), known_axis(33.3))
+        assert np.abs(volume[[4, 9, 10]]).max() < 1e-5 * whole.max()
+        np.testing.assert_allclose(volume[5], whole[5], atol=1e-5 * float(whole.max()))
+
+    def test_by_their_flats(self, small: PhantomScan) -> None:
+        flats = small.flats.copy()
+        flats[:, 6] = small.darks[:, 6]
+        plan = prepare(replace(small, flats=flats).scan(), parse_recipe(known_axis(33.3)))
+        assert plan.blind_rows == (6,)
+        assert any("detector row 6 holds no usable pixel: its slice is empty" in note for note in plan.notes)
+
+    def test_a_row_of_air_is_none(self, small: PhantomScan) -> None:
+        integrals = -np.log(small.projections / small.projections.max())
+        integrals[:, :2] = 0
+        scan = replace(small.scan(), projections=ArrayFrames(integrals.astype(np.float32)))
+        stages = {"flat_field": {"method": "none"}, "minus_log": {"method": "none"}}
+        assert prepare(scan, parse_recipe(known_axis(33.3, **stages))).blind_rows == ()

@@ -170,6 +170,13 @@ class TestSaysNo:
         with pytest.raises(RecipeError, match=r"phase\.energy_kev.*phase\.distance_mm.*phase\.pixel_size_um"):
             prepare(tall.scan(), parse_recipe(recipe(phase=paganin())))
 
+    def test_to_a_blur_wider_than_the_detector(self, tall: PhantomScan) -> None:
+        # Half a metre, given in micrometres.
+        with pytest.raises(
+            RecipeError, match=r"500000 mm.* averages over \d+ pixels, but the detector has only 80"
+        ):
+            prepare(experiment(tall, 500_000.0), parse_recipe(recipe(phase=paganin())))
+
     def test_to_a_phase_of_line_integrals(self, tall: PhantomScan) -> None:
         with pytest.raises(RecipeError, match=r"phase: wants transmissions, but minus_log\.method 'none'"):
             prepare(

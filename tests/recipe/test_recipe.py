@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,15 @@ def test_the_stages_stand_in_physical_order() -> None:
     assert fields == STAGES
 
 
+def compound(formula: str, energy_kev: float | None = None) -> dict[str, Any]:
+    material = {"method": "compound", "formula": formula, "density_g_cm3": 1.0}
+    return {"phase": {"method": "paganin", "material": material, "energy_kev": energy_kev}}
+
+
+def hardening(*coefficients: float) -> dict[str, Any]:
+    return {"beam_hardening": {"method": "polynomial", "coefficients": coefficients}}
+
+
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_shipped_recipes_are_valid_and_survive_yaml_and_json(name: str) -> None:
     recipe = shipped_recipe(name)
@@ -78,6 +88,18 @@ def test_shipped_recipes_are_valid_and_survive_yaml_and_json(name: str) -> None:
         ({"rotation_axis": {"method": "value"}}, "rotation_axis.value: is missing"),
         ({"rotation_axis": {"method": "value", "value": float("nan")}}, "rotation_axis.value: got nan"),
         ({"rotation_axis": {"method": "auto", "search": [5, 2]}}, "must go from low to high"),
+        (compound("Xx2"), "phase.material.formula: the formula 'Xx2' cannot be looked up: 'Xx' is not an"),
+        (compound("PuO2"), "phase.material.formula: the formula 'PuO2' cannot be looked up: the tables end"),
+        (compound("H0"), "phase.material.formula: the formula 'H0' holds 0 atoms of H"),
+        (compound(" "), "phase.material.formula: the formula of the material is empty"),
+        (compound("H2O", 500.0), "phase: materials are tabulated from 0.1 to 400 keV, got an energy of 500"),
+        (hardening(0.0, 0.0), "beam_hardening.coefficients: all are 0"),
+        (hardening(0.0, -1.0), "beam_hardening.coefficients: the first, -1, is negative"),
+        (hardening(1.0, 1e31), "beam_hardening.coefficients: got 1e+31, beyond"),
+        (
+            {"flat_field": {"method": "standard", "flat_positions": [0, 5, 5]}},
+            "flat_field.flat_positions: the positions must ascend",
+        ),
         (
             {"frames": {"rows": {"start": 5, "stop": 3}}},
             "frames.rows: stop (3) must be greater than start (5)",
@@ -132,7 +154,7 @@ def test_shipped_recipes_are_valid_and_survive_yaml_and_json(name: str) -> None:
             "reconstruction.circular_mask: got 1, wants a valid boolean",
         ),
         ({"frames": {"binning": 16**5000}}, "frames.binning: got a number of too many digits, wants"),
-        ({"frames": nested(20_000)}, "frames: got [[[[[[[...]]]]]]], wants a mapping"),
+        ({"frames": nested(20_000)}, "frames: got [[[...]]], wants a mapping"),
     ],
 )
 def test_an_error_names_the_field_what_it_got_and_what_it_wants(content: Any, said: str) -> None:
@@ -193,7 +215,8 @@ def test_methods_that_differ_in_nothing_else_have_different_hashes(stage: str) -
     form = recipe_schema()["properties"][stage]
     material = {"material": {"method": "delta_beta", "delta_beta": 100.0}}
     phases = dict.fromkeys(("paganin", "generalised_paganin", "ctf"), material)
-    required = {"value": {"value": 1.0}, **phases}
+    several = {"ctf_several": {**material, "scans": [{"scan": "other"}]}}
+    required = {"value": {"value": 1.0}, **phases, **several}
     methods = form.get("discriminator", {}).get("mapping", {})
     hashes = [
         parse_recipe({stage: {"method": method, **required.get(method, {})}}).hash for method in methods
@@ -305,12 +328,42 @@ def test_a_text_that_cannot_be_taken_as_it_stands_is_refused_in_one_line(text: s
     assert "\n" not in str(caught.value)
 
 
-def test_aliases_of_aliases_are_not_written_out() -> None:
-    # Few levels, so that a failure takes a moment and not the memory of the machine.
-    levels = ["&a0 [x, x, x, x, x, x, x, x, x, x]"]
-    levels += [f"&a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 5)]
-    with pytest.raises(RecipeError, match=r"frames: got \[\['x', 'x', 'x', 'x', 'x', 'x', \.\.\.\], "):
-        parse_text(f"frames: [{', '.join(levels)}]")
+def aliases(levels: int) -> str:
+    """Return keys of a recipe that stand for 10 to the power of `levels` + 1 values."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, levels + 1)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (aliases(9), "holds more than 100000 values with its aliases written out"),
+        # A merge repeats what it merges.
+        ("a: &a {b: &b {c: 1}}\n" + "".join(f"m{n}: {{<<: *a}}\n" for n in range(40_000)), "holds more than"),
+        ("frames: &a [*a]", r"\*a stands in what it stands for"),
+        ("frames: *a", "is no valid YAML or JSON: found undefined alias"),
+    ],
+)
+def test_aliases_that_stand_for_too_much_are_refused(text: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        parse_text(text)
+
+
+def test_many_large_values_are_refused_in_a_moment_and_in_few_words() -> None:
+    value: list[Any] = ["x"] * 8
+    for _ in range(8):
+        value = [value] * 8
+    started = time.monotonic()
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe({f"k{n}": value for n in range(100)} | {"frames": value})
+    with pytest.raises(RecipeError, match=r"schema_version: got \[\[\[\.\.\.\], "):
+        parse_recipe({"schema_version": value})
+    assert time.monotonic() - started < 2.0
+    first, *_, last = caught.value.problems
+    assert first.startswith("frames: got [[[...], [...], [...], ...], [[...]")
+    assert len(caught.value.problems) == 21
+    assert last == "and 81 more"
 
 
 def test_keys_may_be_shared_and_overridden_by_a_merge() -> None:

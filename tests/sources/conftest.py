@@ -15,7 +15,7 @@ def raw_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("raw")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tiled_raw(raw_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Return the container of runs on a real Tiled server in this process."""
     from tiled.client import from_uri

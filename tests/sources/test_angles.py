@@ -87,3 +87,26 @@ def test_summary_of_angles() -> None:
     golden = describe_angles(np.mod(np.arange(50.0) * 111.246, 180.0))
     assert (golden.regular, golden.ordered) == (False, False)
     assert describe_angles(np.zeros(1)).range_deg == 0
+
+
+class TestSeveralFramesAtEachAngle:
+    @pytest.mark.parametrize("noise", [0.0, 0.003])
+    def test_are_one_view(self, noise: float) -> None:
+        random = np.random.default_rng(3)
+        angles = np.repeat(np.arange(0, 180, 2.0), 3) + noise * random.standard_normal(270)
+        found = describe_angles(angles)
+        assert (found.views, found.frames_per_view, found.regular, found.ordered) == (90, 3, True, True)
+        assert found.step_deg == pytest.approx(2, abs=0.01)
+        assert found.range_deg == pytest.approx(180, abs=0.05)
+
+    def test_in_different_numbers(self) -> None:
+        angles = np.concatenate([np.arange(0, 180, 2.0), [0.0, 4.001]])
+        found = describe_angles(angles)
+        assert (found.views, found.frames_per_view, found.regular, found.ordered) == (90, None, True, False)
+
+    def test_and_one_frame_at_each(self) -> None:
+        for angles in (np.arange(0, 180, 2.0), np.mod(np.arange(200) * 137.50776, 180)):
+            found = describe_angles(angles)
+            assert (found.views, found.frames_per_view) == (angles.size, 1)
+        assert describe_angles(np.zeros(3)).frames_per_view == 3
+        assert describe_angles(np.zeros(1)).range_deg == 0

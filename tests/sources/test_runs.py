@@ -11,20 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.sources.documents import UNIX_TIME, Run, image_key, number_key, random_frames, write_frames
-from tomoservice.errors import InputError, MissingDataError
+from tests.sources.documents import Run, image_key, number_key, random_frames, write_frames
+from tests.sources.facility_runs import (
+    ANGLES,
+    IMAGES,
+    TOMO,
+    fly_run,
+    fxi_fly_run,
+    hex_runs,
+    htss_run,
+    step_run,
+)
+from tomoservice.errors import FaultError, InputError, MissingDataError, ServiceUnavailableError
 from tomoservice.scan import TomoScan
 from tomoservice.sources import ScanLayout, bad_frames, check_frames, describe, load_layout, open_run
 
 Publish = Callable[..., Any]
-IMAGES = "/entry/data/data"
-ANGLES = "/entry/instrument/NDAttributes/Angle"
-UNIX_MINUS_EPICS_S = 631152000.0
-TOMO = {"pixel_size_um": 1.5, "energy_kev": 20.5, "distance_mm": 35.0, "rotation_axis": 4.25}
 
 both_ways = pytest.mark.parametrize("direct", [True, False])
 
@@ -49,23 +56,6 @@ def assert_scan(
     np.testing.assert_allclose(scan.angles_deg, angles, atol=1e-6)
 
 
-def fly_run(folder: Path, count: int = 7, **start: Any) -> tuple[Run, dict[str, NDArray[Any]]]:
-    """Compose a run of our own fly plan: a file per stream, angles in the file."""
-    run = Run(**({"scan_layout": "tomoservice", "tomo": TOMO, "sample_name": "tooth"} | start))
-    stacks = {"dark": random_frames(1, 3), "flat": random_frames(2, 4), "primary": random_frames(3, count)}
-    for stream, frames in stacks.items():
-        angles = np.linspace(0, 180, len(frames), endpoint=False)
-        path = write_frames(folder / f"{run.uid}_{stream}.h5", frames, Angle=angles)
-        keys = {"camera_image": image_key(frames)}
-        if stream == "primary":
-            keys["camera_angle"] = number_key() | {"external": "STREAM:"}
-        run.stream(stream, **keys)
-        run.external(stream, "camera_image", path, IMAGES, len(frames), chunk_shape=(1, *frames.shape[1:]))
-        if stream == "primary":
-            run.external(stream, "camera_angle", path, ANGLES, len(frames), chunk_shape=(len(frames),))
-    return run, stacks
-
-
 @both_ways
 def test_our_fly_scan(publish: Publish, raw_folder: Path, direct: bool) -> None:
     run, stacks = fly_run(raw_folder)
@@ -84,41 +74,6 @@ def test_our_fly_scan(publish: Publish, raw_folder: Path, direct: bool) -> None:
         assert scan.notes == ()
         assert check_frames(scan) == []
         assert describe(scan).projections == 7
-
-
-def step_run(
-    folder: Path,
-    *,
-    frames_per_point: int = 1,
-    shared: bool = False,
-    angle_key: str = "rotation",
-    **start: Any,
-) -> tuple[Run, dict[str, NDArray[Any]]]:
-    """Compose a step scan of classic documents: flats, darks, projections, and flats again."""
-    run = Run(**({"scan_layout": "tomoservice", "tomo": TOMO} | start))
-    order = [("flat", 2), ("dark", 3), ("primary", 5), ("flat", 1)]
-    total = sum(points for _, points in order) * frames_per_point
-    frames = random_frames(11, total)
-    stacks: dict[str, list[NDArray[Any]]] = {}
-    lead = (frames_per_point,) if frames_per_point > 1 else ()
-    whole = write_frames(folder / f"{run.uid}.h5", frames) if shared else None
-    datum: Any = run.resource(whole, frames=frames_per_point) if whole else None
-    done = 0
-    for number, (stream, points) in enumerate(order):
-        block = frames[done * frames_per_point : (done + points) * frames_per_point]
-        point = done
-        if whole is None:
-            path = write_frames(folder / f"{run.uid}_{number}.h5", block)
-            datum, point = run.resource(path, frames=frames_per_point), 0
-        if stream not in run.streams:
-            image = image_key(frames, *lead, external="FILESTORE:")
-            run.stream(stream, camera_image=image, **{angle_key: number_key()})
-        for step in range(points):
-            data = {"camera_image": datum(point + step), angle_key: 36.0 * step}
-            run.event(stream, data, camera_image=False)
-        stacks.setdefault(stream, []).append(block)
-        done += points
-    return run, {stream: np.concatenate(blocks) for stream, blocks in stacks.items()}
 
 
 @both_ways
@@ -145,33 +100,11 @@ def test_streams_that_share_a_file_are_told_apart_by_time(publish: Publish, raw_
     with open_run(node) as scan:
         assert_scan(scan, stacks["primary"], stacks["flat"], stacks["dark"], 36.0 * np.arange(5))
         assert len(scan.origin.files) == 1
-    with pytest.raises(InputError, match="primary/camera_image: shares one file with other streams"):
-        open_run(node, direct=False)
-
-
-def htss_run(folder: Path) -> tuple[Run, dict[str, NDArray[Any]]]:
-    run = Run(
-        plan_name="tomography_scan",
-        detectors=["det", "sample_stage"],
-        min_theta=0.0,
-        max_theta=180.0,
-        num_projections=6,
-        num_darks=2,
-        num_flats=2,
-    )
-    frames = random_frames(21, 10)
-    datum = run.resource(write_frames(folder / f"{run.uid}.h5", frames))
-    point = 0
-    stacks = {}
-    for stream, count in (("flats", 2), ("darks", 2), ("primary", 6)):
-        image = image_key(frames, external="FILESTORE:")
-        run.stream(stream, det_image=image, sample_stage_theta=number_key())
-        stacks[stream] = frames[point : point + count]
-        for angle in np.linspace(0, 180, count):
-            data = {"det_image": datum(point), "sample_stage_theta": float(angle) + 0.125}
-            run.event(stream, data, det_image=False)
-            point += 1
-    return run, stacks
+    with open_run(node, direct=False) as scan:
+        # Enough to describe a reconstruction, which workers that see the file compute.
+        assert scan.shape == stacks["primary"].shape
+        with pytest.raises(InputError, match="primary/camera_image: shares one file with other streams"):
+            scan.projections[:]
 
 
 def test_htss_run(publish: Publish, raw_folder: Path) -> None:
@@ -180,34 +113,6 @@ def test_htss_run(publish: Publish, raw_folder: Path) -> None:
         angles = np.linspace(0, 180, 6) + 0.125
         assert_scan(scan, stacks["primary"], stacks["flats"], stacks["darks"], angles)
         assert scan.origin.datasets["angles"] == "primary/sample_stage_theta"
-
-
-def fxi_fly_run(folder: Path, *, clock_offset: float = UNIX_MINUS_EPICS_S) -> tuple[Run, dict[str, Any]]:
-    """One event with N frames per stream, a watched stage, time stamps that count from 1990."""
-    run = Run(
-        plan_name="fly_scan",
-        detectors=["Andor"],
-        XEng=8.333,
-        note="battery",
-        plan_args={"exposure_time": 0.05},
-    )
-    stacks = {"dark": random_frames(31, 4), "flat": random_frames(32, 4), "primary": random_frames(33, 20)}
-    run.stream("zps_pi_r_monitor", zps_pi_r=number_key())
-    for stream, frames in stacks.items():
-        count = len(frames)
-        times = UNIX_TIME + 100.0 + 0.5 * np.arange(count) - clock_offset
-        path = write_frames(folder / f"{run.uid}_{stream}.h5", frames)
-        datum = run.resource(path, frames=count)
-        run.stream(
-            stream,
-            Andor_image=image_key(frames, count, external="FILESTORE:"),
-            Andor_timestamps={**number_key(), "dtype": "array", "shape": [count]},
-        )
-        run.event(stream, {"Andor_image": datum(0), "Andor_timestamps": times.tolist()}, Andor_image=False)
-    # The stage turns at 6 degrees per second and is reported at its own times.
-    for moment in np.arange(98.0, 112.0, 0.7):
-        run.event("zps_pi_r_monitor", {"zps_pi_r": 6.0 * (moment - 100)}, time=UNIX_TIME + float(moment))
-    return run, stacks
 
 
 @both_ways
@@ -238,31 +143,6 @@ def test_fxi_step_scan(publish: Publish, raw_folder: Path, direct: bool) -> None
     with open_run(publish(run.close()), direct=direct) as scan:
         angles = np.repeat(np.linspace(0, 180, 5), 2)
         assert_scan(scan, stacks["primary"], stacks["flat"], stacks["dark"], angles)
-
-
-def hex_runs(folder: Path) -> tuple[Run, Run, dict[str, NDArray[Any]]]:
-    """Compose flats and darks as one run, a fly scan as another whose PandA saw three more angles."""
-    references, scan = Run(detectors=["kinetix-det1"], tomo_scanning_mode="tomo_dark_flat"), None
-    stacks = {"dark": random_frames(41, 3), "flat": random_frames(42, 5), "tomo": random_frames(43, 9)}
-    scan = Run(
-        plan_name="tomo_flyscan",
-        detectors=["kinetix-det1"],
-        num_points=9,
-        current_dark_flat_scan_uid=references.uid,
-        sample_name="weld",
-    )
-    for stream, frames in stacks.items():
-        run = scan if stream == "tomo" else references
-        path = write_frames(folder / f"{run.uid}_{stream}.h5", frames)
-        keys: dict[str, Any] = {"kinetix-det1": image_key(frames)}
-        if stream == "tomo":
-            keys["Angle"] = number_key() | {"external": "STREAM:"}
-        run.stream(stream, **keys)
-        run.external(stream, "kinetix-det1", path, IMAGES, len(frames), chunk_shape=(1, 6, 9))
-        if stream == "tomo":
-            panda = write_frames(folder / f"{run.uid}_panda.h5", frames, Angle=20.0 * np.arange(12))
-            run.external(stream, "Angle", panda, ANGLES, 12, chunk_shape=(12,))
-    return references, scan, stacks
 
 
 @both_ways
@@ -327,7 +207,7 @@ def test_a_file_that_nobody_has_is_named(
     monkeypatch.setattr("tiled.client.utils.TILED_RETRY_ATTEMPTS", 1)
     # The angles of the projections are in the file too: the scan does not even open.
     expected = rf"Tiled answers 5\d\d.*{path.name} is not visible from here"
-    with pytest.raises(InputError, match=expected), open_run(node) as scan:
+    with pytest.raises(FaultError, match=expected), open_run(node) as scan:
         bad_frames(scan.flats, whole=True)  # type: ignore[arg-type]
 
 
@@ -397,3 +277,23 @@ def test_what_is_no_run(tiled_raw: Any) -> None:
     node = tiled_raw.create_container("not_a_run") if "not_a_run" not in tiled_raw else tiled_raw["not_a_run"]
     with pytest.raises(InputError, match="no start document"):
         open_run(node)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, None])
+def test_a_service_that_is_not_there_for_a_while_is_no_fault_of_the_scan(
+    publish: Publish, raw_folder: Path, status: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = fly_run(raw_folder)
+    node = publish(run.close())
+    monkeypatch.setattr("tiled.client.utils.TILED_RETRY_ATTEMPTS", 1)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if status is None:
+            raise httpx.ConnectError("refused", request=request)
+        return httpx.Response(status, request=request)
+
+    with open_run(node, direct=False) as scan:
+        monkeypatch.setattr(node.context.http_client, "_transport", httpx.MockTransport(answer))
+        expected = "Tiled does not answer" if status is None else f"Tiled answers {status}"
+        with pytest.raises(ServiceUnavailableError, match=expected):
+            scan.projections[0]

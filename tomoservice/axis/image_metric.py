@@ -20,7 +20,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, median_filter
 
 from tomoservice.axis.checks import checked_sinograms
@@ -165,6 +164,8 @@ class _Slices:
         places = places[(places >= window[0]) & (places <= window[1])]
         if len(places) < 4:
             return best, finer
+        from scipy.interpolate import CubicSpline
+
         curve = CubicSpline(places, self.values(places, best))
         between = np.linspace(places[0], places[-1], 50 * (len(places) - 1) + 1)
         return float(between[np.argmin(curve(between))]), finer
@@ -181,31 +182,51 @@ class _Slices:
         total = np.zeros(len(axes))
         batch = max(BATCH_BYTES // (4 * columns * columns), 1)
         for sinogram in self.sinograms:
-            limits = self._limits(sinogram, middle)
+            limits = grey_limits(self._slices(sinogram, np.array([middle]))[0])
             for start in range(0, len(axes), batch):
                 part = slice(start, min(start + batch, len(axes)))
                 slices = self._slices(sinogram, places[part])
-                total[part] += [_plainness(image, self.metric, limits) for image in slices]
+                total[part] += [plainness(image, self.metric, limits) for image in slices]
         return total / len(self.sinograms)
 
     def _slices(self, sinogram: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float32]:
         repeated = np.broadcast_to(sinogram, (len(places), *sinogram.shape))
         return self.reconstruct(np.ascontiguousarray(repeated), self.angles_deg, places)
 
-    def _limits(self, sinogram: NDArray[np.float32], place: float) -> tuple[float, float]:
-        image = self._slices(sinogram, np.array([place]))[0]
-        seen = gaussian_filter(image, SMOOTHING)[_inside(len(image))]
-        low, high = np.percentile(seen, [TAIL, 100 - TAIL])
-        return float(low), float(high)
+
+def grey_limits(image: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the grey values between which histograms are counted that shall be compared.
+
+    Parameters
+    ----------
+    image : (y, x) float32 array
+        Slice about any of the axes that are compared. Not modified.
+    """
+    seen = gaussian_filter(image, SMOOTHING)[_inside(image.shape)]
+    low, high = np.percentile(seen, [TAIL, 100 - TAIL])
+    return float(low), float(high)
 
 
-def _plainness(image: NDArray[np.float32], metric: ImageMetric, limits: tuple[float, float]) -> float:
+def plainness(image: NDArray[np.float32], metric: ImageMetric, limits: tuple[float, float]) -> float:
+    """Return how plain a slice is; the smaller, the plainer. NaN if a value is not finite.
+
+    Parameters
+    ----------
+    image : (y, x) float32 array
+        The slice. Not modified.
+    metric : ImageMetric
+        What is measured.
+    limits : (float, float)
+        Grey values that the histogram is counted between, the same for all slices that are compared.
+    """
     smooth = gaussian_filter(image, SMOOTHING)
-    seen = smooth[_inside(len(image))]
+    seen = smooth[_inside(image.shape)]
+    if not np.isfinite(seen).all():
+        return float("nan")
     if metric is ImageMetric.NEGATIVITY:
         return float(-np.minimum(seen, 0).sum(dtype=np.float64))
     low, high = limits
-    if high <= low:
+    if not high > low:
         return 0.0
     place = np.clip((seen - np.float32(low)) * np.float32(BINS / (high - low)), 0, BINS - 1)
     share = np.bincount(place.astype(np.intp), minlength=BINS) / seen.size
@@ -213,9 +234,10 @@ def _plainness(image: NDArray[np.float32], metric: ImageMetric, limits: tuple[fl
     return float(-(share * np.log(share)).sum())
 
 
-def _inside(size: int) -> NDArray[np.bool_]:
-    offset = (np.arange(size) - (size - 1) / 2) ** 2
-    inside: NDArray[np.bool_] = offset[:, None] + offset <= (INNER * size / 2) ** 2
+def _inside(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return what of a slice is looked at: the circle around its middle without its rim."""
+    down, across = ((np.arange(size) - (size - 1) / 2) ** 2 for size in shape)
+    inside: NDArray[np.bool_] = down[:, None] + across <= (INNER * min(shape) / 2) ** 2
     return inside
 
 

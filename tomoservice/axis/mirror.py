@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 
 # Columns: standard deviation of the Gaussian whose slope is taken.
@@ -67,6 +66,8 @@ def mirrored_axis(pairs: list[Pair], start: float, reach: float) -> MirroredAxis
     column = np.arange(math.ceil(middle / 2 - half), math.floor(middle / 2 + half) + 1)
     rise = np.clip((half - np.abs(column - middle / 2)) / max(TAPER * half, 2), 0, 1)
     weight = np.sin(0.5 * np.pi * rise) ** 2
+    from scipy.interpolate import CubicSpline
+
     curve = CubicSpline(totals / 2, _differences(pairs, totals, column, weight))
     places = np.linspace(totals[0] / 2, totals[-1] / 2, 200 * (len(totals) - 1) + 1)
     best = float(places[np.argmin(curve(places))])

@@ -16,7 +16,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import affine_transform
-from scipy.stats import theilslopes
 
 from tomoservice.axis.opposite_views import phase_correlation
 from tomoservice.axis.result import AxisResult
@@ -265,6 +264,9 @@ def _fit(
     """Fit a line that outliers and untrusted values do not bend; its value is that at the reference."""
     x = heights - reference
     # The median of the slopes of all pairs does not mind up to a quarter of outliers.
+    # Takes longer to import than all the rest of what the engine needs.
+    from scipy.stats import theilslopes
+
     slope, value = (float(part) for part in theilslopes(values, x)[:2])
     weights = trust
     for _ in range(10):

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,6 +46,10 @@ class VolumeForm:
     """Grey value of the number 0."""
     axis_pixel: tuple[float, float] | None = None
     """Row and column of the rotation axis in a slice; by default its middle."""
+    middle: float | None = None
+    """Slice where z is 0; by default the middle one."""
+    start: tuple[int, int, int] = (0, 0, 0)
+    """Voxel (z, y, x) of the whole volume where this part of it begins."""
 
     @classmethod
     def of(cls, plan: Plan) -> VolumeForm:
@@ -57,15 +61,69 @@ class VolumeForm:
             plan.units,
             dtype=plan.dtype,
             axis_pixel=plan.axis_pixel,
-            **plan.scaling,
+            slope=plan.scaling.get("slope", 1.0),
+            offset=plan.scaling.get("offset", 0.0),
         )
+
+    @classmethod
+    def described(
+        cls,
+        shape: tuple[int, int, int],
+        chunks: tuple[int, int, int],
+        dtype: str,
+        geometry: Mapping[str, Any],
+    ) -> VolumeForm:
+        """Return the form of a volume that exists, from what its record says under `geometry`."""
+        pixel, start = geometry.get("axis_pixel"), geometry.get("start")
+        return cls(
+            shape,
+            chunks,
+            geometry.get("voxel_size_um"),
+            geometry.get("units", ""),
+            dtype=dtype,
+            slope=geometry.get("slope", 1.0),
+            offset=geometry.get("offset", 0.0),
+            axis_pixel=None if pixel is None else (pixel[0], pixel[1]),
+            middle=geometry.get("middle"),
+            start=(0, 0, 0) if start is None else (start[0], start[1], start[2]),
+        )
+
+    @property
+    def geometry(self) -> dict[str, Any]:
+        """What `described` reads, as plain JSON types."""
+        middle, row, column = self.origin
+        whole = np.dtype(self.dtype).kind != "f"
+        return {
+            "voxel_size_um": self.voxel_size_um,
+            "units": self.units,
+            "dtype": self.dtype,
+            **({"slope": self.slope, "offset": self.offset} if whole else {}),
+            "axis_pixel": [row, column],
+            "middle": middle,
+            "start": list(self.start),
+        }
 
     @property
     def origin(self) -> tuple[float, float, float]:
         """Slice, row and column where coordinates are 0: the middle slice, on the rotation axis."""
         slices, rows, columns = self.shape
         row, column = self.axis_pixel or ((rows - 1) / 2, (columns - 1) / 2)
-        return (slices - 1) / 2, row, column
+        middle = (slices - 1) / 2 if self.middle is None else self.middle
+        return middle, row, column
+
+    def part(self, box: tuple[slice, slice, slice]) -> VolumeForm:
+        """Return the form of a part (z, y, x) of the volume; its voxels stay where they are."""
+        z, row, column = (have - cut.start for have, cut in zip(self.origin, box, strict=True))
+        depth, height, width = (cut.stop - cut.start for cut in box)
+        chunks = self.chunks
+        return replace(
+            self,
+            shape=(depth, height, width),
+            chunks=(min(chunks[0], depth), min(chunks[1], height), min(chunks[2], width)),
+            start=(self.start[0] + box[0].start, self.start[1] + box[1].start, self.start[2] + box[2].start),
+            axis_pixel=(row, column),
+            middle=z,
+        )
 
     @property
     def scaling(self) -> dict[str, float]:
@@ -74,14 +132,25 @@ class VolumeForm:
         return {"scale_factor": self.slope, "add_offset": self.offset} if whole else {}
 
 
+def never() -> bool:
+    """Say that nobody asked to stop."""
+    return False
+
+
 class VolumeWriter(Protocol):
     """Writes a volume slab by slab into a place that is not its final one."""
 
     def write(self, start: int, slices: NDArray[Any]) -> None:
         """Store slices (z, y, x), of the form's type, at z = `start`."""
 
-    def finish(self, record: Mapping[str, Any]) -> None:
-        """Store the record of how the volume was made, and close."""
+    def finish(self, record: Mapping[str, Any], cancelled: Callable[[], bool] = never) -> None:
+        """Store the record of how the volume was made, and whatever is made from the volume as a whole.
+
+        Raises
+        ------
+        CancelledError
+            If `cancelled` said so.
+        """
 
     def close(self) -> None:
         """Close without finishing; may be called twice."""
@@ -104,16 +173,16 @@ def writer_factory(path: Path) -> WriterFactory:
 
         return Hdf5Writer
     if ending == ".zarr":
-        from tomoservice.export.zarr_store import ZarrWriter
+        from tomoservice.export.zarr_store import OmeZarrWriter, ZarrWriter
 
-        return ZarrWriter
+        return OmeZarrWriter if path.stem.lower().endswith(".ome") else ZarrWriter
     if ending in {".tiff", ".tif", ""}:
         from tomoservice.export.tiff import TiffWriter
 
         return TiffWriter
     raise OutputError(
         f"{path}: no format is known for {ending!r}; give a path that ends in .h5 (one HDF5 file), "
-        ".zarr (a Zarr array) or .tiff (a directory of TIFF slices)"
+        ".ome.zarr (OME-Zarr at several scales), .zarr (a Zarr array) or .tiff (a directory of TIFF slices)"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice import __version__
-from tomoservice.export.base import VolumeForm
+from tomoservice.export.base import VolumeForm, never
+
+UNKNOWN = "unknown"
 
 
 class Hdf5Writer:
@@ -45,11 +47,15 @@ class Hdf5Writer:
         while left:
             left = left[self._pixels.write(left) :]
 
-    def finish(self, record: Mapping[str, Any]) -> None:
+    def finish(self, record: Mapping[str, Any], cancelled: Callable[[], bool] = never) -> None:
         """Store the record of how the volume was made, and close."""
+        del cancelled
         self.close()
         with h5py.File(self._path, "r+") as file:
             entry = file["entry"]
+            sample = record["scan"].get("sample_name")
+            entry["title"] = sample or "tomographic reconstruction"
+            _group(entry, "sample", "NXsample")["name"] = sample or UNKNOWN
             process = _group(entry, "reconstruction", "NXprocess")
             process["program"] = "tomoservice"
             process["version"] = __version__
@@ -58,8 +64,6 @@ class Hdf5Writer:
             parameters["raw_file"] = record["scan"]["location"]
             parameters["recipe"] = json.dumps(record["recipe"])
             process["record"] = json.dumps(record)
-            if record["scan"].get("sample_name"):
-                _group(entry, "sample", "NXsample")["name"] = record["scan"]["sample_name"]
 
     def close(self) -> None:
         """Close the file."""
@@ -74,8 +78,12 @@ def _take_space(path: Path, size: int) -> None:
 
 def _create_entry(file: h5py.File, form: VolumeForm) -> int:
     """Write everything but the pixels; return where in the file these belong."""
+    # The path of defaults is what viewers follow to what they show first.
+    file.attrs["default"] = "entry"
     entry = _group(file, "entry", "NXentry")
+    entry.attrs["default"] = "data"
     entry["definition"] = "NXtomoproc"
+    _describe_source(_group(entry, "instrument", "NXinstrument"))
     group = _group(entry, "data", "NXdata")
     group.attrs["signal"] = "data"
     group.attrs["axes"] = ["z", "y", "x"]
@@ -88,6 +96,9 @@ def _create_entry(file: h5py.File, form: VolumeForm) -> int:
     data = h5py.Dataset(h5py.h5d.create(group.id, b"data", pixel, space, layout))
     data.attrs["units"] = form.units
     data.attrs.update(form.scaling)
+    # The names that the definition asks for, of whole numbers and of grey values alike.
+    data.attrs["transform"] = "grey value = scaling x number + offset"
+    data.attrs["scaling"], data.attrs["offset"] = form.slope, form.offset
     step = form.voxel_size_um if form.voxel_size_um is not None else 1.0
     for name, size, origin in zip("zyx", form.shape, form.origin, strict=True):
         position = (np.arange(size) - origin) * step
@@ -95,6 +106,13 @@ def _create_entry(file: h5py.File, form: VolumeForm) -> int:
         group[name] = -position if name == "y" else position
         group[name].attrs["units"] = "um" if form.voxel_size_um is not None else "pixel"
     return int(data.id.get_offset())
+
+
+def _describe_source(instrument: h5py.Group) -> None:
+    """Write what the definition asks for; scans say nothing of the source but that it gives X-rays."""
+    source = _group(instrument, "source", "NXsource")
+    source["type"] = source["name"] = UNKNOWN
+    source["probe"] = "x-ray"
 
 
 def _group(parent: Any, name: str, nexus_class: str) -> Any:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import tifffile
 from numpy.typing import NDArray
 
-from tomoservice.export.base import VolumeForm
+from tomoservice.export.base import VolumeForm, never
 from tomoservice.recipe.text import write_yaml
 
 
@@ -38,8 +38,9 @@ class TiffWriter:
                 metadata={"axes": "YX", "units": self._form.units, **self._form.scaling},
             )
 
-    def finish(self, record: Mapping[str, Any]) -> None:
+    def finish(self, record: Mapping[str, Any], cancelled: Callable[[], bool] = never) -> None:
         """Store the record of how the volume was made."""
+        del cancelled
         (self._folder / "recipe.yml").write_text(write_yaml(dict(record["recipe"])), "utf-8")
         (self._folder / "record.json").write_text(json.dumps(record, indent=2), "utf-8")
 

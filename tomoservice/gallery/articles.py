@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from tomoservice.axis import AxisResult
+from tomoservice.export.ome import halving, plan_levels
 from tomoservice.gallery.computing import FoundAxis, Laboratory
 from tomoservice.gallery.figures import (
-    Line,
     Window,
     planes,
     plot,
@@ -21,8 +22,10 @@ from tomoservice.gallery.figures import (
     window_around,
 )
 from tomoservice.gallery.measures import error, fitted, ring_score, stripe_score
-from tomoservice.gallery.model import AxisTable, Comparison, Image, Reconstructed, Skipped
+from tomoservice.gallery.model import AxisTable, Comparison, Image, LevelSeries, Reconstructed, Skipped
 from tomoservice.gallery.page import Article, Panel, Part, anchor, recipe_text, table
+from tomoservice.plots import Line
+from tomoservice.recon.binning import bin_volume
 
 PER_PIXEL = "1/pixel"
 AXIS_LIMIT = 0.25
@@ -95,6 +98,24 @@ class Studio:
             article.plots.append(axis_curve(search.label, outcome.result, marks))
         header = ("scan and method", "found", "true", "confidence", "time", "verdict", "what the search says")
         article.table = table(header, rows, numbers=(1, 2, 3, 4))
+        return article
+
+    def level_series(self, entry: LevelSeries) -> Article:
+        """Reconstruct a whole volume and lay out the middle slice of each level of its pyramid."""
+        article = Article(entry.title, entry.why)
+        outcome = self.laboratory.reconstruct(entry.whole, entry.whole.variants[0])
+        if isinstance(outcome, Skipped):
+            self.skipped.append(f"{entry.title}: {outcome.reason}")
+            article.parts.append(Part((Panel(outcome.label, problem=f"Not computed: {outcome.reason}"),), ""))
+            return article
+        window = shared_window([outcome.image], entry.whole.contrast)
+        panels = []
+        for name, volume, facts in pyramid_levels(outcome.volume, entry.levels):
+            self.told.append(f"{entry.title} / {name}: {', '.join(map(' '.join, facts))}")
+            image = volume[len(volume) // 2]
+            panels.append(self._save(entry.whole, name, image, window).with_facts(facts))
+        text = _window_text("The middle slice of each level; grey scale", window, outcome.units)
+        article.parts.append(Part(tuple(panels), text))
         return article
 
     def _truth(self, comparison: Comparison) -> Image | None:
@@ -175,6 +196,27 @@ class Studio:
             panels.append(panel if score is None else panel.with_facts((("stripe score", f"{score:.3g}"),)))
         text = _window_text("Sinograms, angles downwards; grey scale", window, "line integral")
         return [Part(tuple(panels), text)]
+
+
+def pyramid_levels(volume: Image, count: int) -> Iterator[tuple[str, Image, tuple[tuple[str, str], ...]]]:
+    """Yield name, voxels (z, y, x) and facts of a volume's first levels, each made from the one before."""
+    shape = volume.shape[0], volume.shape[1], volume.shape[2]
+    levels = plan_levels(shape, "0", smallest=max(max(shape) >> (count - 1), 1))
+    made = volume
+    for number, level in enumerate(levels):
+        begin = time.perf_counter()
+        made = bin_volume(made, halving(levels[number - 1].shape)) if number else made
+        seconds = time.perf_counter() - begin
+        part = made.size / volume.size
+        facts = [
+            ("voxels", " x ".join(str(size) for size in made.shape)),
+            ("edge of a voxel", f"{level.factors[2]} pixel" + "s" * (level.factors[2] > 1)),
+            ("memory", f"{100 * part:.3g} %"),
+            ("mean", f"{float(made.mean(dtype=np.float64)):.4g}"),
+        ]
+        if number:
+            facts.append(("time", f"{1e3 * seconds:.1f} ms"))
+        yield f"level {number}", made, tuple(facts)
 
 
 def axis_curve(label: str, found: AxisResult, marks: tuple[float, ...] = ()) -> str:

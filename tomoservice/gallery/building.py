@@ -16,8 +16,8 @@ from tomoservice.errors import CancelledError, OutputError, TomoserviceError
 from tomoservice.gallery.articles import Studio
 from tomoservice.gallery.catalogue import load_sections
 from tomoservice.gallery.computing import Laboratory
-from tomoservice.gallery.model import AxisTable, Section
-from tomoservice.gallery.page import MARKER, Chapter, page
+from tomoservice.gallery.model import AxisTable, Comparison, LevelSeries, Section
+from tomoservice.gallery.page import MARKER, Article, Chapter, page
 from tomoservice.sources import detect_format
 from tomoservice.threads import available_threads
 
@@ -169,9 +169,18 @@ def _chapter(section: Section, studio: Studio, watcher: Watcher) -> Chapter:
         if watcher.stopped():
             raise CancelledError("stopped while building the gallery")
         watcher.begin(f"{section.title}: {entry.title}")
-        make = studio.axis_table(entry) if isinstance(entry, AxisTable) else studio.comparison(entry)
-        articles.append(make)
+        articles.append(_article(entry, studio))
     return Chapter(section.title, section.introduction, tuple(articles))
+
+
+def _article(entry: Comparison | AxisTable | LevelSeries, studio: Studio) -> Article:
+    match entry:
+        case AxisTable():
+            return studio.axis_table(entry)
+        case LevelSeries():
+            return studio.level_series(entry)
+        case Comparison():
+            return studio.comparison(entry)
 
 
 def _facts(options: GalleryOptions, files: dict[str, Path], seconds: float) -> list[tuple[str, str]]:

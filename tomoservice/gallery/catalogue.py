@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
-from tomoservice.gallery.model import AxisTable, Comparison, Section
+from tomoservice.gallery.model import AxisTable, Comparison, LevelSeries, Section
 from tomoservice.recipe.text import read_yaml
 
 MEASURED = "measured"
@@ -22,6 +22,7 @@ NAMES = (
     "iterative",
     "field-of-view",
     "output",
+    "pyramid",
 )
 """The sections in the order of the page."""
 EVERY_SCAN = "*"
@@ -52,11 +53,11 @@ def load_section(name: str) -> Section:
 
 
 def _with_scans(section: Section, scans: Sequence[str]) -> Section:
-    entries: list[Comparison | AxisTable] = []
+    entries: list[Comparison | AxisTable | LevelSeries] = []
     for entry in section.entries:
         if isinstance(entry, Comparison):
             entries += [_named(entry, scan) for scan in scans]
-        else:
+        elif isinstance(entry, AxisTable):
             one = entry.searches[0]
             searches = tuple(one.model_copy(update={"label": scan, "scan": scan}) for scan in scans)
             entries.append(entry.model_copy(update={"searches": searches}))

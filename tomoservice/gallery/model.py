@@ -92,6 +92,25 @@ class AxisTable(_Declared):
     """The searches."""
 
 
+class LevelSeries(_Declared):
+    """A whole volume at ever lower resolutions, side by side."""
+
+    title: str
+    """Heading."""
+    why: str
+    """What one sees."""
+    scan: str
+    """Name of the simulated scan."""
+    levels: int = Field(3, ge=2)
+    """How many resolutions are shown."""
+
+    @property
+    def whole(self) -> Comparison:
+        """What is to be reconstructed."""
+        variant = Variant(label="level 0")
+        return Comparison(title=self.title, why=self.why, scan=self.scan, variants=(variant,), rows=None)
+
+
 class Section(_Declared):
     """Comparisons on one subject."""
 
@@ -99,7 +118,7 @@ class Section(_Declared):
     """Heading."""
     introduction: str
     """What the stage is for."""
-    entries: tuple[Comparison | AxisTable, ...]
+    entries: tuple[Comparison | AxisTable | LevelSeries, ...]
     """What is shown."""
 
 

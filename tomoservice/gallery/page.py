@@ -45,12 +45,6 @@ summary { cursor: pointer; color: var(--soft); }
 .skipped { border: 1px dashed #b45309; border-radius: 4px; padding: 10px; background: #fffbeb;
   font-size: 14px; }
 .plot { margin: 10px 0; max-width: 860px; }
-.plot svg { display: block; width: 100%; height: auto; }
-.plot rect { fill: none; stroke: var(--line); }
-.plot .grid { stroke: #eceef2; }
-.plot .mark { stroke: #15803d; stroke-dasharray: 4 3; }
-.plot polyline { fill: none; stroke-width: 1.5; stroke-linejoin: round; }
-.plot text { font-size: 11px; fill: var(--soft); }
 .plot figcaption span { margin-right: 18px; white-space: nowrap; }
 .plot i { display: inline-block; width: 18px; height: 3px; margin: 0 6px 3px 0; vertical-align: middle; }
 .table { overflow-x: auto; }

@@ -31,6 +31,9 @@ LIGHT = 0.05
 PHASE_BAND = 112
 """Detector rows for phase contrast, which reaches farther than other stages."""
 PHASE_NOISE = 0.008
+WEAK_DELTA_BETA = 20.0
+FARTHER_MM, FARTHER = 60.0, (3, -2.3)
+"""A second distance, and by how many rows and columns the view differs there."""
 TILT_DEG = 0.4
 
 
@@ -120,6 +123,7 @@ class Simulations:
             "flickering beam": self._flickering,
             "bad flats": self._bad_flats,
             "propagated": self._propagated,
+            "two distances": self._two_distances,
             "hardened": self._hardened,
         }
 
@@ -208,16 +212,34 @@ class Simulations:
 
     def _propagated(self) -> GalleryScan:
         """A specimen that hardly absorbs, some way before the detector: its edges have fringes."""
+        return self._fringes(self._phase_view(), DISTANCE_MM, DELTA_BETA)
+
+    def _two_distances(self) -> GalleryScan:
+        """A weak specimen, and once more from farther away, where it stands higher and more to the left."""
+        view = self._phase_view()
+        rows = view.rows[0] + FARTHER[0], min(view.rows[1] + FARTHER[0], self.size)
+        moved = replace(view, rows=rows, rotation_axis=self.axis + FARTHER[1])
+        near = self._fringes(view, DISTANCE_MM, WEAK_DELTA_BETA)
+        far = self._fringes(moved, FARTHER_MM, WEAK_DELTA_BETA, seed=1)
+        return replace(
+            near,
+            scan=replace(near.scan, companions={"farther": far.scan}),
+            known={**near.known, "delta_beta": WEAK_DELTA_BETA},
+        )
+
+    def _phase_view(self) -> View:
         middle, half = self.size // 2, min(PHASE_BAND, self.size) // 2
-        view = replace(self._view, rows=(middle - half, middle + half))
+        return replace(self._view, rows=(middle - half, middle + half))
+
+    def _fringes(self, view: View, distance_mm: float, delta_beta: float, *, seed: int = 0) -> GalleryScan:
         integrals = np.float32(LIGHT) * self._integrals(view)
-        space = FreeSpace(energy_kev=ENERGY_KEV, distance_mm=DISTANCE_MM, pixel_size_um=PIXEL_SIZE_UM)
-        measured = np.stack([-np.log(propagate(image, DELTA_BETA, space)) for image in integrals])
-        held = self._exposed(view, measured, self._camera(view, noise=PHASE_NOISE))
+        space = FreeSpace(energy_kev=ENERGY_KEV, distance_mm=distance_mm, pixel_size_um=PIXEL_SIZE_UM)
+        measured = np.stack([-np.log(propagate(image, delta_beta, space)) for image in integrals])
+        held = self._exposed(view, measured, self._camera(view, noise=PHASE_NOISE, seed=seed))
         true = held.truth
         return replace(
             held,
-            scan=replace(held.scan, distance_mm=DISTANCE_MM),
+            scan=replace(held.scan, distance_mm=distance_mm),
             truth=None if true is None else lambda rows: np.float32(LIGHT) * true(rows),
         )
 

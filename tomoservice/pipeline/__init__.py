@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from tomoservice.pipeline.blocks import SlabSink
 from tomoservice.pipeline.layout import Slab
+from tomoservice.pipeline.outline import Outline, outline
 from tomoservice.pipeline.plan import Plan
 from tomoservice.pipeline.prepare import find_axis, prepare
 from tomoservice.pipeline.residuals import ResidualLog
 from tomoservice.pipeline.scores import RingReport, score_rings
-from tomoservice.pipeline.slabs import compute
+from tomoservice.pipeline.slabs import Computation, compute
 
 __all__ = [
+    "Computation",
+    "Outline",
     "Plan",
     "ResidualLog",
     "RingReport",
@@ -18,6 +21,7 @@ __all__ = [
     "SlabSink",
     "compute",
     "find_axis",
+    "outline",
     "prepare",
     "score_rings",
 ]

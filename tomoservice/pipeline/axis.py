@@ -76,14 +76,14 @@ def resolve_axis(
     """
     stage = recipe.rotation_axis
     if isinstance(stage, AxisValue):
-        _check_inside(stage.value, "got", recipe, selection)
+        check_inside(stage.value, "got", recipe, selection)
         return None
     preprocessor = Preprocessor(scan, selection, beam, plain_chain(recipe), piece_bytes(budget))
     views = _Views(preprocessor, selection, budget, cancelled)
     result = _search(stage, views)
     if stage.tilt:
         result = _with_tilt(stage, views, result, scan.shape[1])
-    _check_inside(result.rotation_axis, f"found by {result.method}:", recipe, selection)
+    check_inside(result.rotation_axis, f"found by {result.method}:", recipe, selection)
     return result
 
 
@@ -172,7 +172,8 @@ def describe_search(found: AxisResult, scan: TomoScan) -> list[str]:
     return notes
 
 
-def _check_inside(value: float, given: str, recipe: Recipe, selection: Selection) -> None:
+def check_inside(value: float, given: str, recipe: Recipe, selection: Selection) -> None:
+    """Raise `RecipeError` unless a rotation axis lies on the columns that are kept."""
     if 0 <= selection.axis(value) <= selection.width - 1:
         return
     first, binning = selection.columns.start, selection.binning

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tomoservice.errors import CancelledError, RecipeError
 from tomoservice.pipeline.memory import LARGEST_PIECE
 from tomoservice.pipeline.reading import ProjectionReader, length
-from tomoservice.pipeline.references import References
+from tomoservice.pipeline.references import ChosenFrames, References
 from tomoservice.pipeline.selection import Selection
 from tomoservice.prep.flat_brightness import air_brightness, monitor_brightness
 from tomoservice.prep.flat_components import (
@@ -138,7 +138,7 @@ def look_at_beam(
     if isinstance(stage, DynamicFlatField):
         beam = _with_components(beam, stage, reader, cancelled)
     elif without_flats:
-        beam = replace(beam, level=_open_beam_level(scan))
+        beam = replace(beam, level=stage.open_beam or _open_beam_level(scan))
     elif stage.interpolation != "none":
         beam = _with_groups(beam, stage, selection)
     return _with_brightness(beam, reader, cancelled)
@@ -185,7 +185,7 @@ def _with_components(
     if scan.darks is not None and beam.references.darks.size:
         dark = reduce_frames(scan.darks[:][beam.references.darks])
     options = ComponentOptions(stage.components, stage.smoothing, stage.downsampling)
-    components = flat_components(_Chosen(scan.flats, beam.references.flats), dark, options)
+    components = flat_components(ChosenFrames(scan.flats, beam.references.flats), dark, options)
     weights = np.empty((selection.angles_deg.size, 1 + components.count), np.float32)
     for places, frames in _heard(reader.pieces(*whole), cancelled):
         weights[places] = component_weights(frames, components)
@@ -228,30 +228,6 @@ def _with_brightness(beam: Beam, reader: ProjectionReader, cancelled: Callable[[
     for places, frames in _heard(reader.pieces(*region), cancelled):
         brightness[places] = air_brightness(frames, air, beam.during(places)[0])
     return replace(beam, brightness=brightness)
-
-
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """Some of the frames of a stack, read when they are asked for."""
-
-    frames: Any
-    numbers: NDArray[np.intp]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (int(self.numbers.size), *self.frames.shape[1:])
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        dtype: np.dtype[Any] = self.frames.dtype
-        return dtype
-
-    def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        if isinstance(key, tuple):
-            rows: NDArray[Any] = self.frames[(slice(None), *key[1:])]
-            return rows[self.numbers[key[0]]]
-        one: NDArray[Any] = self.frames[int(self.numbers[key])]
-        return one
 
 
 def _heard(pieces: Any, cancelled: Callable[[], bool] | None) -> Any:

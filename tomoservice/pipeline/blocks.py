@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.pipeline.layout import Slab
+from tomoservice.recon.base import aligned_empty
 
 Sinograms = NDArray[np.float32]
 SlabSink = Callable[[Slab, NDArray[Any]], None]
@@ -38,7 +39,9 @@ class Groups:
         return max(low, 0), min(high, self.slices)
 
 
-def cut_into_blocks(slabs: Sequence[Slab], rows: int, groups: Groups) -> list[tuple[int, int]]:
+def cut_into_blocks(
+    slabs: Sequence[Slab], rows: int, groups: Groups, first_rows: int | None = None
+) -> list[tuple[int, int]]:
     """Cut neighbouring slabs into ranges of at most `rows` slices that end where groups end.
 
     Parameters
@@ -49,6 +52,8 @@ def cut_into_blocks(slabs: Sequence[Slab], rows: int, groups: Groups) -> list[tu
         Slices of a block, at most.
     groups
         No group is cut, save at the edges of what is wanted.
+    first_rows
+        Slices of the very first block, at most; by default `rows`.
 
     Returns
     -------
@@ -62,11 +67,14 @@ def cut_into_blocks(slabs: Sequence[Slab], rows: int, groups: Groups) -> list[tu
         else:
             runs.append([slab.start, slab.stop])
     blocks: list[tuple[int, int]] = []
-    step = max(rows // groups.size, 1) * groups.size
+    step, first_step = (
+        max(count // groups.size, 1) * groups.size
+        for count in (rows, rows if first_rows is None else first_rows)
+    )
     for first, stop in runs:
         # A group that begins before the run, or before the volume does, is short of rows.
         aligned = (groups.first_row + first) // groups.size * groups.size - groups.first_row
-        edges = [first, *range(aligned + step, stop, step), stop]
+        edges = [first, *range(aligned + (step if blocks else first_step), stop, step), stop]
         blocks += pairwise(edges)
     return blocks
 
@@ -122,10 +130,20 @@ class SlabWriter:
         Of a buffer: slices of a slab, rows, columns.
     background
         Whether one slab is stored while the next is computed; takes a second buffer.
+    empty
+        Makes a float32 buffer of a shape.
     """
 
-    def __init__(self, on_slab: SlabSink, shape: tuple[int, int, int], *, background: bool) -> None:
+    def __init__(
+        self,
+        on_slab: SlabSink,
+        shape: tuple[int, int, int],
+        *,
+        background: bool,
+        empty: Callable[[tuple[int, ...]], NDArray[np.float32]] = aligned_empty,
+    ) -> None:
         self._on_slab = on_slab
+        self._empty = empty
         self._shape = shape
         self._free = 2 if background else 1
         self._idle: list[NDArray[np.float32]] = []
@@ -138,7 +156,7 @@ class SlabWriter:
             return self._idle.pop()
         if self._free:
             self._free -= 1
-            return np.empty(self._shape, np.float32)
+            return self._empty(self._shape)
         self._wait()
         return self._idle.pop()
 

@@ -8,6 +8,8 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
+from tomoservice.threads import for_each
+
 
 class Buffers:
     """Large arrays that are lent and come back.
@@ -43,3 +45,12 @@ class Buffers:
                 if start <= place < start + flat.nbytes:
                     self._free.append(self._lent.pop(start))
                     return
+
+
+def copy(source: NDArray[np.float32], target: NDArray[np.float32]) -> None:
+    """Copy sinograms (row, angle, column) by several threads: one alone does not fill the way to memory."""
+
+    def work(row: int) -> None:
+        target[row] = source[row]
+
+    for_each(work, range(len(source)))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from tomoservice.errors import RecipeError
+from tomoservice.errors import InputError, RecipeError
 from tomoservice.geometry import axis_to_selection
 from tomoservice.pipeline.selection import Selection
 from tomoservice.pipeline.stages import (
@@ -15,6 +16,7 @@ from tomoservice.pipeline.stages import (
     Linearise,
     MinusLog,
     Phase,
+    Source,
     Spikes,
     Step,
     Stripes,
@@ -29,6 +31,8 @@ from tomoservice.prep.phase import (
     Method,
     Padding,
     Retrieval,
+    SeveralDistances,
+    check_blur,
     delta_beta_from_alpha,
     doubts,
     free_space,
@@ -37,6 +41,7 @@ from tomoservice.prep.phase import (
 from tomoservice.prep.stripes import METHODS, StripeMethod
 from tomoservice.prep.stripes.fourier_wavelet import Variant
 from tomoservice.prep.tilt import TiltedAxis
+from tomoservice.propagation import FreeSpace
 from tomoservice.recipe import Recipe
 from tomoservice.recipe.stages.beam_hardening import PolynomialBeamHardening
 from tomoservice.recipe.stages.flat_field import BorderNormalisation, NoFlatField
@@ -44,8 +49,18 @@ from tomoservice.recipe.stages.minus_log import StandardMinusLog
 from tomoservice.recipe.stages.outliers import Outliers as OutlierStage
 from tomoservice.recipe.stages.outliers import StuckPixels as StuckPixelStage
 from tomoservice.recipe.stages.outliers import Zingers as ZingerStage
-from tomoservice.recipe.stages.phase import Compound, ContrastTransfer, DeltaBeta, NoPhase
-from tomoservice.recipe.stages.phase import Phase as PhaseStage
+from tomoservice.recipe.stages.phase import (
+    LEAST_MAGNIFICATION,
+    Compound,
+    ContrastTransfer,
+    ContrastTransferOfSeveral,
+    DeltaBeta,
+    Experiment,
+    GeneralisedPaganin,
+    NoPhase,
+    OtherScan,
+    Paganin,
+)
 from tomoservice.recipe.stages.rotation_axis import AxisValue
 from tomoservice.recipe.stages.stripes import NoStripes
 from tomoservice.recipe.stages.stripes import Stripes as StripeStage
@@ -102,12 +117,40 @@ def plain_chain(recipe: Recipe) -> Chain:
     return Chain(_minimum(recipe))
 
 
-def build_chain(recipe: Recipe, selection: Selection) -> Chain:
+def build_chain(recipe: Recipe, selection: Selection, sources: tuple[Source, ...] = ()) -> Chain:
     """Return the chain of a resolved recipe.
 
     Outliers are removed and phases retrieved where the image is a transmission, stripes are removed, beam
     hardening and tilt corrected where it is a line integral; the logarithm stands where it is needed.
+
+    Parameters
+    ----------
+    recipe
+        Resolved.
+    selection
+        What of the scan is kept.
+    sources
+        Where the transmissions at the other distances come from, for a phase from several.
     """
+    builder = _up_to_phase(recipe, selection)
+    if isinstance(recipe.phase, ContrastTransferOfSeveral):
+        builder.transmission(Phase(several_distances(recipe.phase, selection.binning), sources))
+    elif not isinstance(recipe.phase, NoPhase):
+        builder.transmission(Phase(retrieval(recipe.phase, selection.binning)))
+    if isinstance(recipe.beam_hardening, PolynomialBeamHardening):
+        builder.line_integrals(Linearise(recipe.beam_hardening.coefficients))
+    axis = recipe.rotation_axis
+    if isinstance(axis, AxisValue) and axis.tilt_deg != 0:
+        builder.line_integrals(tilt(axis, selection))
+    return builder.chain()
+
+
+def chain_up_to_phase(recipe: Recipe, selection: Selection) -> Chain:
+    """Return the chain that gives the transmissions which a phase is retrieved from."""
+    return _up_to_phase(recipe, selection).transmissions()
+
+
+def _up_to_phase(recipe: Recipe, selection: Selection) -> _Builder:
     builder = _Builder(_minimum(recipe))
     flat_field = recipe.flat_field
     if not isinstance(flat_field, NoFlatField):
@@ -119,14 +162,7 @@ def build_chain(recipe: Recipe, selection: Selection) -> Chain:
         builder.line_integrals(DoubleFlatField(flat_field.double_flat_field / selection.binning))
     if not isinstance(recipe.stripes, NoStripes):
         builder.line_integrals(Stripes(stripe_method(recipe.stripes)))
-    if not isinstance(recipe.phase, NoPhase):
-        builder.transmission(Phase(retrieval(recipe.phase, selection.binning)))
-    if isinstance(recipe.beam_hardening, PolynomialBeamHardening):
-        builder.line_integrals(Linearise(recipe.beam_hardening.coefficients))
-    axis = recipe.rotation_axis
-    if isinstance(axis, AxisValue) and axis.tilt_deg != 0:
-        builder.line_integrals(tilt(axis, selection))
-    return builder.chain()
+    return builder
 
 
 def _add_outliers(builder: _Builder, stage: OutlierStage) -> None:
@@ -151,9 +187,7 @@ class _Builder:
         self._is_transmission = minimum is not None
 
     def transmission(self, step: Step) -> None:
-        if self._minimum is not None and not self._is_transmission:
-            self._steps.append(Exponential())
-            self._is_transmission = True
+        self._exponential()
         self._steps.append(step)
 
     def line_integrals(self, step: Step) -> None:
@@ -163,6 +197,15 @@ class _Builder:
     def chain(self) -> Chain:
         self._logarithm()
         return Chain(self._at_once, tuple(self._steps))
+
+    def transmissions(self) -> Chain:
+        self._exponential()
+        return Chain(self._at_once, tuple(self._steps))
+
+    def _exponential(self) -> None:
+        if self._minimum is not None and not self._is_transmission:
+            self._steps.append(Exponential())
+            self._is_transmission = True
 
     def _logarithm(self) -> None:
         if self._minimum is None or not self._is_transmission:
@@ -200,12 +243,57 @@ def resolved_phase(recipe: Recipe, scan: TomoScan) -> Recipe:
         )
     told = {field: getattr(scan, field) for field in ("energy_kev", "distance_mm", "pixel_size_um")}
     given = {field: getattr(stage, field) for field in told}
-    values = {field: told[field] if given[field] is None else given[field] for field in told}
-    free_space(**values, name=name)
-    stage = stage.model_copy(update=values)
+    values: dict[str, Any] = {field: told[field] if given[field] is None else given[field] for field in told}
+    space = free_space(**values, name=name)
+    if isinstance(stage, ContrastTransferOfSeveral):
+        values["scans"] = tuple(_resolved_other(other, scan, space, name) for other in stage.scans)
     # A ratio is the same tomorrow, whatever tables say then.
-    ratio = retrieval(stage, binning=1).delta_beta
-    return recipe.changed(phase=stage.model_copy(update={"material": DeltaBeta(delta_beta=ratio)}))
+    values["material"] = DeltaBeta(delta_beta=_delta_beta(stage, space.energy_kev))
+    nearest = min([space.distance_mm, *(other.distance_mm for other in values.get("scans", ()))])
+    least = replace(space, distance_mm=nearest)
+    check_blur(values["material"].delta_beta, least, *scan.shape[1:], name=name)
+    return recipe.changed(phase=stage.model_copy(update=values))
+
+
+def _resolved_other(other: OtherScan, scan: TomoScan, space: FreeSpace, name: str) -> OtherScan:
+    """Fill in what a scan at another distance tells of itself."""
+    opened = companion(scan, other.scan)
+    distance = opened.distance_mm if other.distance_mm is None else other.distance_mm
+    if distance is None:
+        raise RecipeError(
+            f"phase.scans: the distance of {other.scan!r} is needed, and the scan does not tell it; set its "
+            "distance_mm",
+            name=name,
+        )
+    magnification = other.magnification
+    if magnification is None:
+        size = opened.pixel_size_um
+        magnification = 1.0 if size is None else space.pixel_size_um / size
+    if not LEAST_MAGNIFICATION <= magnification <= 1 / LEAST_MAGNIFICATION:
+        raise RecipeError(
+            f"phase.scans: {other.scan!r} has pixels of {opened.pixel_size_um} um, this scan of "
+            f"{space.pixel_size_um:g} um, which is too far apart to join; set its magnification "
+            f"({LEAST_MAGNIFICATION:g} to {1 / LEAST_MAGNIFICATION:g}) if they are wrong",
+            name=name,
+        )
+    return other.model_copy(update={"distance_mm": distance, "magnification": magnification})
+
+
+def companion(scan: TomoScan, name: str) -> TomoScan:
+    """Return the scan that a recipe names beside the one that is reconstructed.
+
+    Raises
+    ------
+    InputError
+        If it has not been opened with it.
+    """
+    if name not in scan.companions:
+        raise InputError(
+            scan.origin.location,
+            f"phase.scans names {name!r}, which has not been opened with this scan",
+            hint="Only `tomoservice reconstruct` and the service's workers open other scans",
+        )
+    return scan.companions[name]
 
 
 def physics_notes(recipe: Recipe, chain: Chain, selection: Selection) -> list[str]:
@@ -213,8 +301,12 @@ def physics_notes(recipe: Recipe, chain: Chain, selection: Selection) -> list[st
     notes = []
     if chain.phase is not None:
         found = chain.phase.retrieval
-        notes.append(f"phase: delta/beta {found.delta_beta:.4g}, blur of {found.blur_pixels:.2g} pixels")
-        notes += doubts(found, selection.frame_rows // selection.binning, selection.width)
+        if isinstance(found, SeveralDistances):
+            distances = ", ".join(f"{space.distance_mm:g}" for space in found.spaces)
+            notes.append(f"phase: delta/beta {found.delta_beta:.4g}, from distances of {distances} mm")
+        else:
+            notes.append(f"phase: delta/beta {found.delta_beta:.4g}, blur of {found.blur_pixels:.2g} pixels")
+            notes += doubts(found, selection.frame_rows // selection.binning, selection.width)
     hardening = recipe.beam_hardening
     if isinstance(hardening, PolynomialBeamHardening):
         minimum = _minimum(recipe)
@@ -235,29 +327,44 @@ def stripe_method(stage: StripeStage) -> StripeMethod:
     return METHODS[stage.method](**parameters)
 
 
-def retrieval(stage: PhaseStage, binning: int) -> Retrieval:
+def retrieval(stage: Paganin | GeneralisedPaganin | ContrastTransfer, binning: int) -> Retrieval:
     """Return a resolved phase stage in the engine's terms."""
-    if isinstance(stage, NoPhase):
-        raise RecipeError("phase.method: got 'none', wants a method of retrieval")
-    pixel = None if stage.pixel_size_um is None else stage.pixel_size_um * binning
-    space = free_space(energy_kev=stage.energy_kev, distance_mm=stage.distance_mm, pixel_size_um=pixel)
-    material = stage.material
-    if isinstance(material, DeltaBeta):
-        delta_beta = material.delta_beta
-    elif isinstance(material, Compound):
-        delta_beta = refractive_index(material.formula, material.density_g_cm3, space.energy_kev).delta_beta
-    else:
-        delta_beta = delta_beta_from_alpha(material.alpha)
+    space = _space(stage, stage.distance_mm, binning)
     extra = {"regularisation": stage.regularisation} if isinstance(stage, ContrastTransfer) else {}
     return Retrieval(
         method=Method(stage.method),
-        delta_beta=delta_beta,
+        delta_beta=_delta_beta(stage, space.energy_kev),
         space=space,
         unsharp_amount=stage.unsharp_amount,
         unsharp_sigma=stage.unsharp_sigma,
         padding=Padding(stage.padding),
         **extra,
     )
+
+
+def several_distances(stage: ContrastTransferOfSeveral, binning: int) -> SeveralDistances:
+    """Return a resolved phase stage with several distances in the engine's terms."""
+    distances = [stage.distance_mm, *(other.distance_mm for other in stage.scans)]
+    spaces = tuple(_space(stage, distance, binning) for distance in distances)
+    return SeveralDistances(
+        delta_beta=_delta_beta(stage, spaces[0].energy_kev),
+        spaces=spaces,
+        regularisation=stage.regularisation,
+    )
+
+
+def _space(stage: Experiment, distance_mm: float | None, binning: int) -> FreeSpace:
+    pixel = None if stage.pixel_size_um is None else stage.pixel_size_um * binning
+    return free_space(energy_kev=stage.energy_kev, distance_mm=distance_mm, pixel_size_um=pixel)
+
+
+def _delta_beta(stage: Experiment, energy_kev: float) -> float:
+    material = stage.material
+    if isinstance(material, DeltaBeta):
+        return material.delta_beta
+    if isinstance(material, Compound):
+        return refractive_index(material.formula, material.density_g_cm3, energy_kev).delta_beta
+    return delta_beta_from_alpha(material.alpha)
 
 
 def tilt(axis: AxisValue, selection: Selection) -> Tilt:

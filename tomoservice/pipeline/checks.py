@@ -40,8 +40,15 @@ class CheckedScan:
     """What the user should know."""
 
 
-def check_scan(scan: TomoScan, recipe: Recipe, selection: Selection) -> CheckedScan:
+def check_scan(scan: TomoScan, recipe: Recipe, selection: Selection, *, again: bool = False) -> CheckedScan:
     """Look at the scan's frames and angles before any computing.
+
+    Parameters
+    ----------
+    scan, recipe, selection
+        What is to be reconstructed.
+    again
+        Whether all this has been looked at before: only what the recipe leaves open is looked at.
 
     Raises
     ------
@@ -52,16 +59,19 @@ def check_scan(scan: TomoScan, recipe: Recipe, selection: Selection) -> CheckedS
         If the angles look like radians.
     """
     references = choose_references(scan, recipe.flat_field)
-    if not isinstance(recipe.flat_field, NoFlatField):
-        _check_beam(scan, selection, references)
-    most_lost = MOST_LOST if recipe.frames.lost == "leave_out" else 0.0
-    notes = [*scan.notes, *_check_references(scan, recipe)]
-    notes += check_references(scan) if references.unjudged else references.notes
-    found = check_projections(scan, selection.projections, most_lost=most_lost)
-    if found.numbers.size:
-        selection = selection.without(found.numbers)
-    notes += found.notes + _check_coverage(selection.angles_deg)
-    return CheckedScan(selection, found.numbers, references, notes)
+    notes = [*scan.notes, *_check_references(scan, recipe), *references.notes]
+    lost = np.empty(0, np.intp)
+    if not again:
+        if not isinstance(recipe.flat_field, NoFlatField):
+            _check_beam(scan, selection, references)
+        if references.unjudged:
+            notes += check_references(scan, references.flats, references.darks)
+        most_lost = MOST_LOST if recipe.frames.lost == "leave_out" else 0.0
+        found = check_projections(scan, selection.projections, most_lost=most_lost)
+        lost, notes = found.numbers, notes + found.notes
+    if lost.size:
+        selection = selection.without(lost)
+    return CheckedScan(selection, lost, references, notes + _check_coverage(selection.angles_deg))
 
 
 def _check_references(scan: TomoScan, recipe: Recipe) -> list[str]:
@@ -87,7 +97,7 @@ def _check_references(scan: TomoScan, recipe: Recipe) -> list[str]:
 
 
 def _check_beam(scan: TomoScan, selection: Selection, references: References) -> None:
-    """Refuse flats that are nowhere brighter than the darks, looking at the middle row that is kept."""
+    """Refuse flats that are nowhere brighter than the darks, if need be looking at the middle row."""
     if references.hopeless:
         raise InputError(
             scan.origin.location,
@@ -96,6 +106,9 @@ def _check_beam(scan: TomoScan, selection: Selection, references: References) ->
             hint="Take flats again; or set flat_field.bad_frames to 'keep' to use them as they are",
         )
     if scan.flats is None or scan.darks is None or 0 in (scan.flats.shape[0], scan.darks.shape[0]):
+        return
+    if references.lit:
+        # Seen when they were judged; reading them again may unpack all of them.
         return
     row = (selection.rows.start + selection.rows.stop) // 2
     flats, darks = scan.flats[:, row : row + 1], scan.darks[:, row : row + 1]

@@ -23,6 +23,8 @@ MARGINS = 2
 """A block has at least so many times the rows of its margin, if memory allows."""
 BLOCKS = 12
 """A volume is computed from so many readings at least, so that reading and writing hide behind computing."""
+FIRST = 4
+"""The first block is so many times smaller: nothing is computed while it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class MemoryPlan:
     """Whether the next block is read, and the last slab written, while one is computed."""
     piece_bytes: int
     """Raw bytes that are read and corrected at once."""
+    first_rows: int | None = None
+    """Slices of the very first reading; as many by default."""
 
 
 def memory_budget(memory_bytes: int | None) -> int:
@@ -84,17 +88,19 @@ def plan_memory(reconstructor: Reconstructor, problem: Problem, budget: int) -> 
     group = reconstructor.row_group
     rows = _rows(reconstructor, problem, budget, ahead=True)
     if rows >= min(max(problem.depth, group), problem.slices):
+        first_rows = rows
         if not problem.read_whole:
             wanted = -(-problem.slices // BLOCKS)
             # What a margin costs again in every block should be the smaller part.
             wanted = max(wanted, MARGINS * problem.margin)
             rows = min(rows, max(-(-wanted // problem.depth) * problem.depth, group))
-        return MemoryPlan(rows, ahead=True, piece_bytes=piece_bytes(budget))
+            first_rows = min(max(rows // FIRST, MARGINS * problem.margin, group), rows)
+        return MemoryPlan(rows, ahead=True, piece_bytes=piece_bytes(budget), first_rows=first_rows)
     rows = _rows(reconstructor, problem, budget, ahead=False)
     least = min(group, problem.slices)
     if rows < least:
         needed = _fixed(reconstructor, problem, budget, ahead=False) + (
-            _per_row(problem) + problem.working_bytes_per_row
+            _per_row(problem) + _beside(reconstructor, problem)
         ) * (least + _more_rows(problem, group, ahead=False))
         raise MemoryBudgetError(
             f"the smallest piece, {least} slices of {problem.size} x {problem.size} from {problem.angles} "
@@ -107,8 +113,14 @@ def plan_memory(reconstructor: Reconstructor, problem: Problem, budget: int) -> 
 def _rows(reconstructor: Reconstructor, problem: Problem, budget: int, *, ahead: bool) -> int:
     """Return how many rows of sinograms fit beside what is held anyway."""
     free = budget - _fixed(reconstructor, problem, budget, ahead=ahead)
-    held = free // (_per_row(problem) * (2 if ahead else 1) + problem.working_bytes_per_row)
+    held = free // (_per_row(problem) * (2 if ahead else 1) + _beside(reconstructor, problem))
     return int(held - _more_rows(problem, reconstructor.row_group, ahead=ahead))
+
+
+def _beside(reconstructor: Reconstructor, problem: Problem) -> int:
+    """Return what a row of a block takes beside its sinogram: in the stages, or in the reconstruction."""
+    reconstructing = reconstructor.memory_per_row(problem.angles, problem.width, problem.size)
+    return max(problem.working_bytes_per_row, reconstructing)
 
 
 def _per_row(problem: Problem) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.axis import AxisResult
+from tomoservice.devices import CPU, DeviceChoice
 from tomoservice.errors import RecipeError
 from tomoservice.pipeline.beam import Beam
 from tomoservice.pipeline.chain import Chain, tilt
@@ -57,10 +58,14 @@ class Plan:
     """What the projections are divided by."""
     chain: Chain
     """What follows before the reconstruction."""
+    blind_rows: tuple[int, ...]
+    """Detector rows that are kept but have seen nothing."""
     voxel_size_um: float | None
     """Edge of a voxel in micrometres, if the scan tells the pixel size."""
     notes: tuple[str, ...]
     """What had to be decided, in sentences for the user."""
+    device: DeviceChoice = CPU
+    """What computes the slices; no part of the recipe, because it does not change them."""
 
     @property
     def rotation_axis(self) -> float:

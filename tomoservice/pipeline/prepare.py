@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.axis import AxisResult
+from tomoservice.devices import AUTO, DeviceChoice
 from tomoservice.errors import GeometryError, RecipeError
 from tomoservice.pipeline.axis import describe_search, resolve_axis
-from tomoservice.pipeline.beam import look_at_beam
+from tomoservice.pipeline.beam import Beam
 from tomoservice.pipeline.chain import build_chain, physics_notes, resolved_phase
-from tomoservice.pipeline.checks import check_scan
-from tomoservice.pipeline.layout import Slab, chunk_shape, cut_into_slabs
-from tomoservice.pipeline.memory import Problem, memory_budget, piece_bytes, plan_memory
+from tomoservice.pipeline.companions import look_at_companions
+from tomoservice.pipeline.groundwork import Groundwork, lay_groundwork
+from tomoservice.pipeline.layout import Slab, cut_into_slabs
+from tomoservice.pipeline.memory import Problem, memory_budget, plan_memory
 from tomoservice.pipeline.options import is_half_acquisition, slice_size
+from tomoservice.pipeline.outline import chunks_of, cropped_shape
 from tomoservice.pipeline.plan import Plan
-from tomoservice.pipeline.plausibility import check_transmission
 from tomoservice.pipeline.selection import Selection, select
 from tomoservice.pipeline.slabs import compute
 from tomoservice.prep.tilt import LARGEST_TILT_DEG
 from tomoservice.recipe import Recipe
+from tomoservice.recipe.stages.flat_field import NoFlatField
 from tomoservice.recipe.stages.output import FixedRange, PercentileRange
 from tomoservice.recipe.stages.rotation_axis import AxisValue
-from tomoservice.recon import Reconstructor, get_reconstructor
+from tomoservice.recon import Reconstructor, get_reconstructor, place
 from tomoservice.recon.base import circle_mask
 from tomoservice.recon.finishing import Conversion, IntegerType, choose_range
 from tomoservice.scan import TomoScan
@@ -38,10 +41,25 @@ SAMPLES = 3
 """Slices from which the range of grey values is taken."""
 
 
-def prepare(
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a recipe shares with one that has been prepared before, for the same scan."""
+
+    ground: Groundwork | None = None
+    """For recipes whose `ground_stages` are equal."""
+    axis: AxisResult | None = None
+    """For recipes that also search the rotation axis in the same way."""
+    checked: bool = False
+    """For a recipe that was resolved on this very scan: what only finds mistakes is left out."""
+
+
+def prepare(  # noqa: PLR0913 - what is decided, what is known of it, and three ways to steer it
     scan: TomoScan,
     recipe: Recipe,
     *,
+    depth: int | None = None,
+    known: Known = Known(),
+    device: DeviceChoice = AUTO,
     memory_bytes: int | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -49,7 +67,8 @@ def prepare(
     """Decide everything about a reconstruction before computing it.
 
     Reads the flats, the darks and a few rows of the projections; searches the rotation axis if the recipe
-    asks for it.
+    asks for it. The plan's resolved recipe, prepared for the same scan, gives the same plan (notes and the
+    account of the search aside), and nothing is searched for.
 
     Parameters
     ----------
@@ -57,6 +76,12 @@ def prepare(
         The scan; it is only read.
     recipe
         The recipe as asked.
+    depth
+        Slices of a slab, where there are slabs already; by default about a second's work.
+    known
+        What need not be looked for again.
+    device
+        What computes the slices; by default a CUDA device if the method knows how, and there is one.
     memory_bytes
         Memory budget; by default half of what is free now.
     progress
@@ -74,53 +99,43 @@ def prepare(
         If the angles make no tomogram, or no axis can be found.
     MemoryBudgetError
         If not even the smallest piece fits into the budget.
+    DeviceError
+        If a device is asked for that the method cannot use.
     CancelledError
         If `cancelled` said so.
     """
     say = progress or _silent
     budget = memory_budget(memory_bytes)
     selection = select(scan, recipe)
-    voxel = None if scan.pixel_size_um is None else scan.pixel_size_um * selection.binning
-    if recipe.output.units == "per_cm" and voxel is None:
-        raise RecipeError(
-            "output.units: got 'per_cm', but the scan does not tell its pixel size; use 'per_pixel'",
-            name=recipe.name or "recipe",
-        )
-    reconstructor = get_reconstructor(recipe.reconstruction.method)
-    _check_memory(reconstructor, selection, selection.width, budget)
+    voxel = _voxel_size(scan, recipe, selection)
+    placed = place(recipe.reconstruction.method, device)
+    reconstructor = get_reconstructor(recipe.reconstruction.method, placed)
+    # Lost projections change nothing about how the volume is stored.
+    asked = selection
+    _check_memory(reconstructor, selection, chunks_of(recipe, asked, asked.width, depth), budget, asked.width)
     resolved = resolved_phase(recipe, scan)
-    say("checking the scan")
-    checked = check_scan(scan, recipe, selection)
-    selection, notes = checked.selection, checked.notes
-    if checked.lost.size:
-        resolved = excluding(resolved, checked.lost)
-    say("looking at the beam")
-    beam = look_at_beam(
-        scan, recipe, selection, checked.references, piece_bytes=piece_bytes(budget), cancelled=cancelled
+    ground = known.ground or lay_groundwork(
+        scan, recipe, selection, budget, again=known.checked, progress=say, cancelled=cancelled
     )
-    notes += check_transmission(scan, recipe, selection, beam)
-    say("finding the rotation axis")
-    axis = resolve_axis(scan, recipe, selection, beam, budget=budget, cancelled=cancelled)
+    selection, beam, notes = ground.selection, ground.beam, list(ground.notes)
+    if not isinstance(recipe.rotation_axis, AxisValue):
+        say("finding the rotation axis")
+    axis = known.axis or resolve_axis(scan, recipe, selection, beam, budget=budget, cancelled=cancelled)
     if axis is not None:
-        if abs(axis.tilt_deg or 0.0) > LARGEST_TILT_DEG:
-            raise GeometryError(
-                f"the axis seems to be tilted by {axis.tilt_deg:.1f} degrees, which no beamline has: the "
-                "rows that are kept do not tell the tilt. Set rotation_axis.tilt to false, keep more rows "
-                "(frames.rows), or give value and tilt_deg"
-            )
-        resolved = resolved.changed(
-            rotation_axis=AxisValue(value=axis.rotation_axis, tilt_deg=axis.tilt_deg or 0.0)
-        )
         notes += describe_search(axis, scan)
+    resolved = _with_axis(_with_beam(excluding(resolved, ground.lost), beam), axis)
     resolved, size = _resolved_size(resolved, selection)
-    chain = build_chain(resolved, selection)
+    others = look_at_companions((recipe, resolved), selection, beam, again=known.checked, cancelled=cancelled)
+    resolved, notes = others.recipe, [*notes, *others.notes]
+    chain = build_chain(resolved, selection, others.sources)
     notes += physics_notes(resolved, chain, selection)
-    chunks = _check_memory(reconstructor, selection, size, budget)
+    chunks = chunks_of(recipe, asked, size, depth)
+    _check_memory(reconstructor, selection, chunks, budget, size)
     plan = Plan(
         recipe=recipe,
         resolved=resolved,
         selection=selection,
-        shape=_cropped_shape(recipe, selection.slices, size),
+        shape=cropped_shape(recipe, selection.slices, size),
         chunks=chunks,
         slabs=cut_into_slabs(selection.slices, chunks[0]),
         axis=axis,
@@ -129,35 +144,67 @@ def prepare(
         conversion=None,
         beam=beam,
         chain=chain,
+        blind_rows=ground.blind_rows,
         voxel_size_um=voxel,
         notes=tuple(notes),
+        device=placed,
     )
     _check_axes(plan)
     if recipe.output.dtype == "float32":
         return plan
-    say("choosing the range of grey values")
+    if isinstance(recipe.output.range, PercentileRange):
+        say("choosing the range of grey values")
     return _converting(plan, scan, budget, cancelled)
+
+
+def _voxel_size(scan: TomoScan, recipe: Recipe, selection: Selection) -> float | None:
+    """Return the edge of a voxel in micrometres, if the scan tells it or the recipe can go without."""
+    voxel = None if scan.pixel_size_um is None else scan.pixel_size_um * selection.binning
+    if recipe.output.units == "per_cm" and voxel is None:
+        raise RecipeError(
+            "output.units: got 'per_cm', but the scan does not tell its pixel size; use 'per_pixel'",
+            name=recipe.name or "recipe",
+        )
+    return voxel
+
+
+def _with_axis(recipe: Recipe, found: AxisResult | None) -> Recipe:
+    """Return the recipe with the axis that was found, if one had to be."""
+    if found is None:
+        return recipe
+    tilt_deg = found.tilt_deg or 0.0
+    if abs(tilt_deg) > LARGEST_TILT_DEG:
+        raise GeometryError(
+            f"the axis seems to be tilted by {tilt_deg:.1f} degrees, which no beamline has: the "
+            "rows that are kept do not tell the tilt. Set rotation_axis.tilt to false, keep more rows "
+            "(frames.rows), or give value and tilt_deg"
+        )
+    return recipe.changed(rotation_axis=AxisValue(value=found.rotation_axis, tilt_deg=tilt_deg))
+
+
+def _with_beam(recipe: Recipe, beam: Beam) -> Recipe:
+    """Return the recipe with what was found out about flats, darks and the open beam."""
+    stage = recipe.flat_field
+    if isinstance(stage, NoFlatField):
+        return recipe
+    update: dict[str, Any] = {"bad_frames": "keep"}
+    for field, frames, used in (
+        ("exclude_flats", beam.scan.flats, beam.references.flats),
+        ("exclude_darks", beam.scan.darks, beam.references.darks),
+    ):
+        count = 0 if frames is None else frames.shape[0]
+        update[field] = tuple(int(number) for number in np.setdiff1d(np.arange(count), used))
+    if beam.level is not None:
+        update["open_beam"] = beam.level
+    if beam.components is not None:
+        update["components"] = beam.components.count
+    return recipe.changed(flat_field=stage.model_copy(update=update))
 
 
 def _rounded(low: float, high: float) -> tuple[float, float]:
     """Widen a range to round numbers: samples differ in the last digits by how the volume is cut."""
     step = 10.0 ** (math.floor(math.log10(high - low)) - 3)
     return math.floor(low / step) * step, math.ceil(high / step) * step
-
-
-def _cropped_shape(recipe: Recipe, slices: int, size: int) -> tuple[int, int, int]:
-    """Return the shape of the volume, or say that there is less of a slice than the recipe keeps."""
-    crop = recipe.output.crop
-    edges = []
-    for name, kept in (("rows", crop.rows), ("columns", crop.columns)):
-        stop = size if kept.stop is None else kept.stop
-        if kept.start >= size or stop > size:
-            raise RecipeError(
-                f"output.crop.{name}: got {kept.start} to {stop}, but a slice has {size} {name}",
-                name=recipe.name or "recipe",
-            )
-        edges.append(stop - kept.start)
-    return slices, edges[0], edges[1]
 
 
 def _converting(plan: Plan, scan: TomoScan, budget: int, cancelled: Callable[[], bool] | None) -> Plan:
@@ -203,11 +250,9 @@ def _check_axes(plan: Plan) -> None:
 
 
 def _check_memory(
-    reconstructor: Reconstructor, selection: Selection, size: int, budget: int
-) -> tuple[int, int, int]:
-    """Return the chunks of a volume whose slices are `size` pixels wide, if it can be computed at all."""
-    shape = (selection.slices, size, size)
-    chunks = chunk_shape(shape, selection.angles_deg.size, row_group=reconstructor.row_group)
+    reconstructor: Reconstructor, selection: Selection, chunks: tuple[int, int, int], budget: int, size: int
+) -> None:
+    """Refuse a volume whose slices are `size` pixels wide if not even the smallest piece fits."""
     problem = Problem(
         selection.slices,
         selection.angles_deg.size,
@@ -217,7 +262,6 @@ def _check_memory(
         first_row=selection.first_row,
     )
     plan_memory(reconstructor, problem, budget)
-    return chunks
 
 
 def _resolved_size(recipe: Recipe, selection: Selection) -> tuple[Recipe, int]:
@@ -233,6 +277,8 @@ def _resolved_size(recipe: Recipe, selection: Selection) -> tuple[Recipe, int]:
 
 def excluding(recipe: Recipe, lost: NDArray[np.integer[Any]]) -> Recipe:
     """Return the recipe with these projections excluded, too."""
+    if not lost.size:
+        return recipe
     left_out = sorted({*recipe.frames.exclude, *(int(number) for number in lost)})
     return recipe.changed(frames=recipe.frames.model_copy(update={"exclude": tuple(left_out)}))
 
@@ -253,17 +299,9 @@ def find_axis(
     InputError, GeometryError, CancelledError
         As `prepare`.
     """
-    checked = check_scan(scan, recipe, select(scan, recipe))
-    budget = memory_budget(memory_bytes)
-    beam = look_at_beam(
-        scan,
-        recipe,
-        checked.selection,
-        checked.references,
-        piece_bytes=piece_bytes(budget),
-        cancelled=cancelled,
-    )
-    found = resolve_axis(scan, recipe, checked.selection, beam, budget=budget, cancelled=cancelled)
+    budget, selection = memory_budget(memory_bytes), select(scan, recipe)
+    ground = lay_groundwork(scan, recipe, selection, budget, progress=_silent, cancelled=cancelled)
+    found = resolve_axis(scan, recipe, ground.selection, ground.beam, budget=budget, cancelled=cancelled)
     if found is None:
         raise RecipeError("rotation_axis.method: got 'value', wants a method to find the axis")
     return found

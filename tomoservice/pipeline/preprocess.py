@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tomoservice.cuda import Machine
 from tomoservice.errors import CancelledError
 from tomoservice.pipeline.beam import Beam
-from tomoservice.pipeline.buffers import Buffers
+from tomoservice.pipeline.buffers import Buffers, copy
 from tomoservice.pipeline.chain import Chain
 from tomoservice.pipeline.memory import LARGEST_PIECE
+from tomoservice.pipeline.on_device import apply_step
+from tomoservice.pipeline.pieces import checking
 from tomoservice.pipeline.reading import ProjectionReader, length
 from tomoservice.pipeline.selection import Selection, bin_frames
 from tomoservice.pipeline.stages import Block, Phase, apply_steps
 from tomoservice.pipeline.whole_frames import FrameFile, frame_file
+from tomoservice.prep import on_device
 from tomoservice.prep.flat_field import OpenBeam, line_integrals
 from tomoservice.prep.minus_log import minus_log
+from tomoservice.prep.on_device.flat_field import Mixture
 from tomoservice.scan import TomoScan
+
+logger = logging.getLogger(__name__)
 
 Timer = Callable[[str], AbstractContextManager[None]]
 """Makes a context that takes the time of the stage with this name."""
@@ -30,9 +39,22 @@ class Preprocessor:
 
     A part gives the same numbers as the whole, however it is cut: steps that look at neighbouring rows get
     them from the scan.
+
+    Parameters
+    ----------
+    scan, selection
+        What is read.
+    beam, chain
+        What is done to it.
+    piece_bytes
+        Raw bytes that are read and corrected at once.
+    buffer_rows
+        Rows of sinograms that a buffer holds at least.
+    machine
+        Device that sinograms are wanted on; the stages are then done there as far as its memory suffices.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is corrected, by what, and where
         self,
         scan: TomoScan,
         selection: Selection,
@@ -40,6 +62,8 @@ class Preprocessor:
         chain: Chain,
         piece_bytes: int = LARGEST_PIECE,
         buffer_rows: int = 0,
+        *,
+        machine: Machine | None = None,
     ) -> None:
         self._scan = scan
         self._selection = selection
@@ -49,6 +73,8 @@ class Preprocessor:
         self._kept: Block | None = None
         self._buffers = Buffers(buffer_rows * selection.angles_deg.size * selection.width)
         self._rest = Chain(None)
+        # Pixels are averaged on the CPU.
+        self._machine = machine if selection.binning == 1 else None
         self._reader = ProjectionReader(scan, selection, piece_bytes)
 
     @property
@@ -78,6 +104,7 @@ class Preprocessor:
         Returns
         -------
         (row, angle, column) float32 array, contiguous
+            In the memory of the device that was given, as long as that suffices.
 
         Raises
         ------
@@ -87,6 +114,25 @@ class Preprocessor:
             If the frames cannot be read.
         """
         time = timed or untimed
+        machine = self._machine
+        if machine is None or self._frames is not None:
+            return self._sinograms(start, stop, time, cancelled)
+        try:
+            return self._sinograms(start, stop, time, cancelled)
+        except machine.out_of_memory as error:
+            reason = str(error)
+        logger.warning(
+            "%s: no memory for %d rows of sinograms; stages before the reconstruction go on on the CPU (%s)",
+            *(machine.name, stop - start, reason),
+        )
+        self._machine = self._kept = None
+        with machine.active():
+            machine.release()
+        return self._sinograms(start, stop, time, cancelled)
+
+    def _sinograms(
+        self, start: int, stop: int, time: Timer, cancelled: Callable[[], bool] | None
+    ) -> NDArray[np.float32]:
         if self._frames is not None:
             low, high = self._selection.rows_around(start, stop, self._rest.margin)
             with time("read"):
@@ -94,7 +140,12 @@ class Preprocessor:
             return apply_steps(
                 self._rest.steps, block, (start, stop), self._selection, time, cancelled
             ).sinograms
-        return self._through(self._chain, start, stop, time, cancelled)
+        result = self._through(self._chain, start, stop, time, cancelled)
+        if self._machine is not None:
+            with self._machine.active():
+                # Others read it on other streams.
+                self._machine.wait()
+        return result
 
     def _through(
         self, chain: Chain, start: int, stop: int, time: Timer, cancelled: Callable[[], bool] | None
@@ -103,26 +154,55 @@ class Preprocessor:
         selection = self._selection
         before, after = chain.split()
         low, high = selection.rows_around(start, stop, after.margin)
-        block = self._buffers.take((high - low, selection.angles_deg.size, selection.width))
+        block = self._room((high - low, selection.angles_deg.size, selection.width))
         done = low
         kept, self._kept = self._kept, None
         if kept is not None and kept.start <= low < kept.stop < high:
             # The block before has come so far already.
             done = kept.stop
-            block[: done - low] = kept.part(low, done).sinograms
+            self._copy(kept.part(low, done).sinograms, block[: done - low])
         if kept is not None:
-            self._buffers.give_back(kept.sinograms)
+            self.give_back(kept.sinograms)
         self._fill(block[done - low :], before, done, high, time, cancelled)
         if after.margin:
             shared = max(high - 2 * after.margin, low)
-            self._kept = Block(self._buffers.take((high - shared, *block.shape[1:])), shared)
-            self._kept.sinograms[:] = block[shared - low :]
-        result = apply_steps(
-            after.steps, Block(block, low), (start, stop), selection, time, cancelled
-        ).sinograms
-        if not np.may_share_memory(result, block):
+            self._kept = Block(self._room((high - shared, *block.shape[1:])), shared)
+            self._copy(block[shared - low :], self._kept.sinograms)
+        result = self._apply(after, Block(block, low), (start, stop), time, cancelled)
+        if self._machine is None and not np.may_share_memory(result, block):
             self._buffers.give_back(block)
         return result
+
+    def _apply(
+        self,
+        chain: Chain,
+        block: Block,
+        wanted: tuple[int, int],
+        time: Timer,
+        cancelled: Callable[[], bool] | None,
+    ) -> NDArray[np.float32]:
+        apply = None if self._machine is None else partial(apply_step, self._machine)
+        steps = chain.steps
+        return apply_steps(steps, block, wanted, self._selection, time, cancelled, apply=apply).sinograms
+
+    def _copy(self, source: NDArray[np.float32], target: NDArray[np.float32]) -> None:
+        """Copy sinograms, where the stages work."""
+        if self._machine is None:
+            copy(source, target)
+            return
+        with self._machine.active():
+            target[:] = source
+
+    def _active(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._machine is None else self._machine.active()
+
+    def _room(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return an array with anything in it, where the stages work."""
+        if self._machine is None:
+            return self._buffers.take(shape)
+        with self._machine.active():
+            room: NDArray[np.float32] = self._machine.empty(shape, np.float32)
+            return room
 
     def _fill(
         self,
@@ -136,8 +216,9 @@ class Preprocessor:
         """Take the slices from `start` through a chain, into `out`."""
         selection = self._selection
         low, high = selection.rows_around(start, stop, chain.margin)
-        recorded = out if (low, high) == (start, stop) else None
-        recorded = self.recorded(
+        shape = (high - low, *out.shape[1:])
+        recorded = out if (low, high) == (start, stop) else self._room(shape)
+        self.recorded(
             selection.detector_rows(low, high),
             selection.columns,
             selection.binning,
@@ -145,11 +226,12 @@ class Preprocessor:
             timed=time,
             cancelled=cancelled,
         )
-        result = apply_steps(
-            chain.steps, Block(recorded, low), (start, stop), selection, time, cancelled
-        ).sinograms
-        if not np.may_share_memory(result, out):
-            out[:] = result
+        result = self._apply(chain, Block(recorded, low), (start, stop), time, cancelled)
+        with self._active():
+            xp = np if self._machine is None else self._machine.xp
+            shared = xp.may_share_memory(result, out)
+        if not shared:
+            self._copy(result, out)
 
     @contextmanager
     def whole_frames(
@@ -173,19 +255,26 @@ class Preprocessor:
         first, last = selection.rows_around(0, selection.slices, phase.margin + rest.margin)
         angles, columns = selection.angles_deg.size, selection.width
 
-        def check() -> None:
-            if cancelled():
-                raise CancelledError("stopped while working on whole projections")
-
-        with frame_file((first, last), angles, columns) as file:
+        check = checking(cancelled, "while working on whole projections")
+        with ExitStack() as opened:
+            file, *beside = (
+                opened.enter_context(frame_file((first, last), angles, columns))
+                for _ in range(1 + len(phase.sources))
+            )
             for start in range(first, last, rows_at_once):
                 stop = min(start + rows_at_once, last)
                 sinograms = self._through(before, start, stop, time, cancelled)
+                if self._machine is not None:
+                    with self._machine.active():
+                        sinograms = self._machine.to_host(sinograms)
                 file.write(start, sinograms)
                 self.give_back(sinograms)
-            at_once = max(rows_at_once * angles // max(last - first, 1), 1)
+                for other, source in zip(beside, phase.sources, strict=True):
+                    with time(phase.name):
+                        other.write(start, source.sinograms(start, stop, check))
+            at_once = max(rows_at_once * angles // max(last - first, 1) // (1 + len(beside)), 1)
             with time(phase.name):
-                file.filter_frames(phase.whole, at_once, check)
+                file.filter_frames(lambda frames: phase.whole(frames, check), at_once, check, beside=beside)
             self._frames, self._rest = file, rest
             try:
                 yield
@@ -194,7 +283,8 @@ class Preprocessor:
 
     def give_back(self, sinograms: NDArray[np.float32]) -> None:
         """Take back what `sinograms` returned, to be filled again."""
-        self._buffers.give_back(sinograms)
+        if isinstance(sinograms, np.ndarray):
+            self._buffers.give_back(sinograms)
 
     def recorded(
         self,
@@ -209,7 +299,7 @@ class Preprocessor:
         """Return the sinograms (row, angle, column) of some detector rows, corrected by the beam alone.
 
         Rows are a multiple of `binning`; only without binning may they have a step. The result goes into
-        `out`, if given. Otherwise as `sinograms`.
+        `out`, if given, which may be on the device. Otherwise as `sinograms`.
         """
         time = timed or untimed
         with time("read"):
@@ -218,6 +308,11 @@ class Preprocessor:
         shape = (length(rows) // binning, count, length(columns) // binning)
         result = np.empty(shape, np.float32) if out is None else out
         pieces = self._reader.pieces(rows, columns)
+        correct = partial(self._correct, beam=beam, binning=binning)
+        if self._machine is not None and self._machine.owns(result):
+            with self._machine.active():
+                brought = on_device.DeviceBeam.of(self._machine, beam)
+            correct = partial(self._correct_there, self._machine, beam=brought)
         while True:
             if cancelled is not None and cancelled():
                 raise CancelledError("stopped while reading projections")
@@ -227,7 +322,7 @@ class Preprocessor:
                 return result
             places, frames = piece
             with time("flat_field"):
-                self._correct(frames, beam, places, binning, result)
+                correct(frames=frames, places=places, sinograms=result)
 
     def projections(self, lines: tuple[int, ...], rows: slice) -> NDArray[np.float32]:
         """Return single projections, unbinned and in full width, corrected by the beam alone.
@@ -247,16 +342,37 @@ class Preprocessor:
         frames = self._reader.at(lines, rows, columns)
         sinograms = np.empty((length(rows), len(lines), self.width), np.float32)
         beam = self._beam.open(rows, columns)
-        self._correct(frames, beam, np.arange(len(lines)), 1, sinograms, np.asarray(lines))
+        places = np.arange(len(lines))
+        self._correct(frames=frames, places=places, sinograms=sinograms, beam=beam, lines=np.asarray(lines))
         return sinograms.transpose(1, 0, 2)
+
+    def _correct_there(
+        self,
+        machine: Machine,
+        *,
+        frames: NDArray[np.generic],
+        places: NDArray[np.intp],
+        sinograms: NDArray[np.float32],
+        beam: on_device.DeviceBeam,
+    ) -> None:
+        """Correct frames (projection, row, column) into their places among `sinograms` on the device."""
+        least = self._chain.minimum_transmission
+        mixture = Mixture(*self._beam.during(places))
+        # While others compute.
+        counts = on_device.bring_counts(machine, frames)
+        with machine.active():
+            on_device.correct_frames(
+                machine, counts, beam, sinograms, places, minimum_transmission=least, mixture=mixture
+            )
 
     def _correct(
         self,
+        *,
         frames: NDArray[np.generic],
-        beam: OpenBeam,
         places: NDArray[np.intp],
-        binning: int,
         sinograms: NDArray[np.float32],
+        beam: OpenBeam,
+        binning: int = 1,
         lines: NDArray[np.intp] | None = None,
     ) -> None:
         """Correct frames (projection, row, column) into their places among `sinograms`."""

@@ -14,6 +14,9 @@ from tomoservice.pipeline.selection import Selection
 from tomoservice.scan import TomoScan
 from tomoservice.sources.frames import constant_runs
 
+UNPACKED = 128 * 2**20
+"""Bytes that are unpacked at once, at most, however few of them are wanted: half a second's work or so."""
+
 
 def length(indices: slice) -> int:
     """Return how many indices a slice with a start and a stop holds."""
@@ -46,7 +49,7 @@ class ProjectionReader:
         per_frame = length(rows) * length(columns) * max(frames.dtype.itemsize, 4)
         if per_frame == 0:
             raise InputError(self.scan.origin.location, "no rows or columns are kept")
-        at_once = max(1, self.piece_bytes // per_frame)
+        at_once = max(1, min(self.piece_bytes // per_frame, UNPACKED // self._unpacked(rows)))
         done = 0
         for run in constant_runs(self.selection.projections):
             for begin in range(0, len(run), at_once):
@@ -55,6 +58,14 @@ class ProjectionReader:
                 places = self.selection.places[done : done + len(part)]
                 done += len(part)
                 yield places, frames[source, rows, columns]
+
+    def _unpacked(self, rows: slice) -> int:
+        """Return the bytes that are unpacked, or read, for some rows of a frame, wanted or not."""
+        frames = self.scan.projections
+        together: int = getattr(frames, "rows_together", 1)
+        chunks = rows.stop // together - rows.start // together + 1
+        unpacked = min(int(chunks) * together, frames.shape[1])
+        return unpacked * frames.shape[2] * frames.dtype.itemsize
 
     def at(self, lines: tuple[int, ...], rows: slice, columns: slice) -> NDArray[Any]:
         """Read single projections (projection, row, column), by their lines in a sinogram."""

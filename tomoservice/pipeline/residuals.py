@@ -29,13 +29,14 @@ class ResidualLog:
 
     def control(self) -> IterationControl:
         """Return what `compute` is to be given."""
-        return IterationControl(on_iteration=self._tell)
+        return IterationControl(on_iteration=self.add)
 
     def last(self) -> list[Residual]:
         """Return the last residual of each row."""
         return list({row: (row, iteration, value) for row, iteration, value in self.residuals}.values())
 
-    def _tell(self, row: int, iteration: int, value: float) -> None:
+    def add(self, row: int, iteration: int, value: float) -> None:
+        """Take note of one."""
         with self._lock:
             self._told.append((row, iteration, value))
         if self.on_iteration is not None:

@@ -19,6 +19,7 @@ from tomoservice.recipe.stages.stripes import NoStripes, SortingStripes
 from tomoservice.recon import get_reconstructor
 from tomoservice.recon.rings import PolarRings, remove_rings, ring_score
 from tomoservice.scan import TomoScan
+from tomoservice.threads import for_each
 
 DEFAULT = FourierFbp()
 ROWS = 3
@@ -114,20 +115,23 @@ def _score(
     pre = Preprocessor(scan, plan.selection, plan.beam, plan.chain.without_steps())
     recorded = pre.sinograms(z, z + 1, cancelled=cancelled)
     removed = recorded if method is None else remove_stripes(recorded, method)
-    before, after = _slice(plan, z, recorded), _slice(plan, z, removed)
+    # Two slices cost little more than one: the transform is complex.
+    pair = np.concatenate([recorded, removed])
+    slices = _slices(plan, z, pair)
     if polar is not None:
-        after = remove_rings(after, polar)
-    return RingScores(
-        z=z,
-        stripes_before=stripe_score(recorded[0]),
-        stripes_after=stripe_score(removed[0]),
-        rings_before=ring_score(before[0]),
-        rings_after=ring_score(after[0]),
-    )
+        remove_rings(slices[1:], polar, out=slices[1:])
+    stripes, rings = [0.0, 0.0], [0.0, 0.0]
+
+    def score(index: int) -> None:
+        stripes[index], rings[index] = stripe_score(pair[index]), ring_score(slices[index])
+
+    for_each(score, range(2))
+    return RingScores(z, *stripes, *rings)
 
 
-def _slice(plan: Plan, z: int, sinograms: NDArray[np.float32]) -> NDArray[np.float32]:
+def _slices(plan: Plan, z: int, sinograms: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return slices (sinogram, y, x) from sinograms (sinogram, angle, column) that all belong to `z`."""
     half = plan.resolved.reconstruction.half_acquisition
     options = slice_options(DEFAULT.model_copy(update={"half_acquisition": half}), plan.size)
     recon = get_reconstructor(DEFAULT.method).plan(plan.selection.angles_deg, plan.selection.width, options)
-    return recon.execute(sinograms, plan.axes(z, z + 1))
+    return recon.execute(sinograms, np.repeat(plan.axes(z, z + 1), len(sinograms)))

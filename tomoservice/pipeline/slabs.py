@@ -6,12 +6,14 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tomoservice.cuda import Machine
 from tomoservice.errors import CancelledError, MemoryBudgetError
 from tomoservice.pipeline.blocks import Groups, SlabSink, SlabWriter, cut_into_blocks, read_ahead
 from tomoservice.pipeline.layout import Slab
@@ -21,7 +23,8 @@ from tomoservice.pipeline.plan import Plan
 from tomoservice.pipeline.preprocess import Preprocessor
 from tomoservice.pipeline.stages import Phase
 from tomoservice.recon import Reconstructor, get_reconstructor
-from tomoservice.recon.base import ReconstructionPlan
+from tomoservice.recon.base import ReconstructionPlan, aligned_empty
+from tomoservice.recon.fourier_cuda import FourierDeviceReconstructor
 from tomoservice.recon.iterative.options import IterationControl
 from tomoservice.recon.iterative.plan import IterativePlan
 from tomoservice.scan import TomoScan
@@ -101,26 +104,48 @@ def compute(  # noqa: PLR0913 - what is computed, where it goes, and four ways t
     wanted = sorted(plan.slabs if slabs is None else slabs, key=lambda slab: slab.start)
     if not wanted:
         return {}
-    worker = _Worker(plan, scan, memory_budget(memory_bytes), cancelled or _never)
-    if iterations is not None:
-        worker.control = iterations
-    worker.run(wanted, on_slab)
-    return worker.watch.seconds
+    with Computation(plan, scan, memory_bytes=memory_bytes) as computation:
+        return computation.run(wanted, on_slab, cancelled=cancelled, iterations=iterations)
 
 
-class _Worker:
-    """Holds what stays the same over all slabs: the reconstructor's plan, the stages, the stopwatch."""
+class Computation:
+    """A plan made ready to compute slabs, some now and some later, in one thread at a time.
 
-    def __init__(self, plan: Plan, scan: TomoScan, budget: int, stop: Callable[[], bool]) -> None:
+    Holds what stays the same over all slabs: the reconstructor's plan, the stages and, where a stage needs
+    whole projections, those. To be closed; a context manager.
+
+    Parameters
+    ----------
+    plan
+        From `prepare`, for the same scan.
+    scan
+        The scan; it is only read.
+    memory_bytes
+        Memory budget; by default half of what is free now.
+
+    Raises
+    ------
+    MemoryBudgetError
+        If not even the smallest piece fits into the budget.
+    """
+
+    def __init__(self, plan: Plan, scan: TomoScan, *, memory_bytes: int | None = None) -> None:
+        budget = memory_budget(memory_bytes)
         self._plan = plan
-        self._stop = stop
-        self.watch = Stopwatch()
-        self._reconstructor: Reconstructor = get_reconstructor(plan.resolved.reconstruction.method)
+        self._stop: Callable[[], bool] = _never
+        self._watch = Stopwatch()
+        self._opened = ExitStack()
+        self._reconstructor: Reconstructor = get_reconstructor(
+            plan.resolved.reconstruction.method, plan.device
+        )
         self._recon: ReconstructionPlan = self._reconstructor.plan(
             plan.selection.angles_deg,
             plan.selection.width,
             slice_options(plan.resolved.reconstruction, plan.size),
         )
+        self._machine: Machine | None = None
+        if isinstance(self._reconstructor, FourierDeviceReconstructor):
+            self._machine = self._reconstructor.machine
         self._memory, self._whole = self._within(budget)
         self._pre = Preprocessor(
             scan,
@@ -129,12 +154,19 @@ class _Worker:
             plan.chain,
             self._memory.piece_bytes,
             min(self._memory.rows + 2 * plan.chain.margin, plan.selection.frame_rows),
+            machine=self._machine,
         )
+        self._filtered = False
         self._finish = plan.finisher
         self._groups = Groups(self._reconstructor.row_group, plan.selection.first_row, plan.shape[0])
         self._least_rows = self._rows_per_second = self._reconstructor.row_group * available_threads()
-        self.control = IterationControl()
+        self._control = IterationControl()
         self._cut: tuple[tuple[int, int], NDArray[np.float32]] | None = None
+
+    @property
+    def rows(self) -> int:
+        """Slices that are computed from one reading of the scan."""
+        return self._memory.rows
 
     def _within(self, budget: int) -> tuple[MemoryPlan, Phase | None]:
         """Return what fits into the budget, and the step that is better done on whole projections, if any."""
@@ -151,28 +183,68 @@ class _Worker:
         alone = replace(problem, margin=problem.margin - phase.margin)
         return plan_memory(self._reconstructor, alone, budget), phase
 
-    def _whole_frames(self) -> AbstractContextManager[None]:
-        if self._whole is None:
-            return nullcontext()
-        return self._pre.whole_frames(self._whole, self._memory.rows, self.watch.time, self._stop)
+    def _filter_whole_frames(self) -> None:
+        """Do the step that needs whole projections, once for all slabs."""
+        if self._whole is None or self._filtered:
+            return
+        time, rows = self._watch.time, self._memory.rows
+        # The file outlives this run, whose wish to stop must not end the ones that follow.
+        self._opened.enter_context(self._pre.whole_frames(self._whole, rows, time, self._stop))
+        self._filtered = True
 
-    def run(self, slabs: Sequence[Slab], on_slab: SlabSink) -> None:
-        """Compute slabs, block by block."""
+    def run(
+        self,
+        slabs: Sequence[Slab],
+        on_slab: SlabSink,
+        *,
+        cancelled: Callable[[], bool] | None = None,
+        iterations: IterationControl | None = None,
+    ) -> dict[str, float]:
+        """Compute slabs, block by block; takes, returns and raises what `compute` does.
 
+        Parameters
+        ----------
+        slabs
+            Ascending.
+        on_slab, cancelled, iterations
+            See `compute`.
+        """
         conversion = self._plan.conversion
+        self._stop = cancelled or _never
+        self._control = iterations or IterationControl()
+        self._watch = Stopwatch()
+        self._filter_whole_frames()
 
         def timed(slab: Slab, slices: NDArray[np.float32]) -> None:
-            with self.watch.time("write"):
+            with self._watch.time("write"):
                 on_slab(slab, slices if conversion is None else conversion.apply(slices))
 
         shape = (self._plan.chunks[0], *self._plan.shape[1:])
-        blocks = cut_into_blocks(slabs, self._memory.rows, self._groups)
+        blocks = cut_into_blocks(slabs, self._memory.rows, self._groups, self._memory.first_rows)
         with (
-            self._whole_frames(),
-            SlabWriter(timed, shape, background=self._memory.ahead) as writer,
+            SlabWriter(timed, shape, background=self._memory.ahead, empty=self._empty) as writer,
             read_ahead(blocks, self._load, ahead=self._memory.ahead) as loaded,
         ):
             self._run(slabs, loaded, writer)
+        return self._watch.seconds
+
+    def _empty(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Return room for slices that a device, if there is one, fills by itself."""
+        if self._machine is None:
+            return aligned_empty(shape)
+        with self._machine.active():
+            pinned: NDArray[np.float32] = self._machine.pinned(shape, np.float32)
+            return pinned
+
+    def close(self) -> None:
+        """Give back what is held."""
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _run(
         self,
@@ -200,7 +272,7 @@ class _Worker:
     def _load(self, block: tuple[int, int], abandoned: Callable[[], bool]) -> NDArray[np.float32]:
         return self._pre.sinograms(
             *self._groups.around(*block),
-            timed=self.watch.time,
+            timed=self._watch.time,
             cancelled=lambda: abandoned() or self._stop(),
         )
 
@@ -231,14 +303,14 @@ class _Worker:
     def _reconstruct(self, sinograms: NDArray[np.float32], begin: int, out: NDArray[np.float32]) -> None:
         axes = self._plan.axes(begin, begin + len(sinograms))
         first_row = self._plan.selection.first_row + begin
-        with self.watch.time("reconstruct"):
+        with self._watch.time("reconstruct"):
             if isinstance(self._recon, IterativePlan):
-                given = self.control
+                given = self._control
                 control = replace(given, cancelled=lambda: self._stop() or given.cancelled())
                 self._recon.execute(sinograms, axes, first_row=first_row, out=out, control=control)
             else:
                 self._recon.execute(sinograms, axes, first_row=first_row, out=out)
-        with self.watch.time("finish"):
+        with self._watch.time("finish"):
             self._finish.apply(out)
 
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.errors import OutputError
+from tomoservice.pipeline.pieces import Check
 
 if TYPE_CHECKING:
     import h5py
@@ -52,25 +53,34 @@ class FrameFile:
         return block
 
     def filter_frames(
-        self, work: Callable[[NDArray[np.float32]], None], at_once: int, check: Callable[[], None]
+        self,
+        work: Callable[[list[NDArray[np.float32]]], None],
+        at_once: int,
+        check: Check,
+        *,
+        beside: Sequence[FrameFile] = (),
     ) -> None:
-        """Call `work` with whole projections, as sinograms (row, angle, column) that it changes in place.
+        """Call `work` with whole projections, as sinograms (row, angle, column).
 
         Parameters
         ----------
         work
-            Changes what it is given.
+            Is given the projections of this file and those of the files `beside` it, and changes the first
+            in place.
         at_once
             Projections that it is given, at most.
         check
-            Called between; raises if the work is no longer wanted.
+            Called between.
+        beside
+            Files with other projections of the same views.
         """
         count = self.data.shape[1]
         for begin in range(0, count, at_once):
             check()
-            frames: NDArray[np.float32] = self.data[:, begin : begin + at_once]
+            views = slice(begin, begin + at_once)
+            frames: list[NDArray[np.float32]] = [file.data[:, views] for file in (self, *beside)]
             work(frames)
-            self.data[:, begin : begin + at_once] = frames
+            self.data[:, views] = frames[0]
 
 
 @contextmanager

@@ -252,8 +252,8 @@ def line_integrals(
     check_out(result, stack.shape)
     target = result if has_lines(result) else np.empty(stack.shape, np.float32)
     mixture, dimming = (
-        _checked_weights(beam, len(stack), weights),
-        _checked_brightness(len(stack), brightness),
+        checked_weights(beam, len(stack), weights),
+        checked_brightness(len(stack), brightness),
     )
     least = np.float32(minimum_transmission or 0)
     steady = len(beam.frames) == 0 and brightness is None
@@ -350,7 +350,8 @@ def _check_stack(stack: NDArray[np.generic], frame: tuple[int, int]) -> None:
         raise GeometryError(msg)
 
 
-def _checked_weights(beam: OpenBeam, count: int, weights: NDArray[np.generic] | None) -> NDArray[np.float32]:
+def checked_weights(beam: OpenBeam, count: int, weights: NDArray[np.generic] | None) -> NDArray[np.float32]:
+    """Return the weights (frame, part) of a beam that changes, or say what is wrong with them."""
     size = len(beam.frames)
     if size == 0:
         return np.empty((count, 0), np.float32)
@@ -364,7 +365,8 @@ def _checked_weights(beam: OpenBeam, count: int, weights: NDArray[np.generic] | 
     return np.ascontiguousarray(given, np.float32)
 
 
-def _checked_brightness(count: int, brightness: NDArray[np.generic] | None) -> NDArray[np.float32]:
+def checked_brightness(count: int, brightness: NDArray[np.generic] | None) -> NDArray[np.float32]:
+    """Return 1 / brightness (frame,), or say what is wrong with it."""
     if brightness is None:
         return np.ones(count, np.float32)
     given = np.asarray(brightness, np.float64)

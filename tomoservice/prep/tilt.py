@@ -94,13 +94,6 @@ class TiltedAxis:
         return math.ceil(farthest * abs(self.slope)) + REACH
 
 
-def row_axes(
-    rotation_axis: float, tilt_deg: float, reference_row: float, rows: ArrayLike
-) -> NDArray[np.float64]:
-    """Return the rotation axis of each detector row; see `TiltedAxis`."""
-    return TiltedAxis(rotation_axis, tilt_deg, reference_row).at(rows)
-
-
 def shear_rows(
     sinograms: NDArray[np.float32],
     axis: TiltedAxis,

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tomoservice.errors import RecipeError, RecipeVersionError
+from tomoservice.recipe.problems import shown
 
 SCHEMA_VERSION = 1
 """Version of the recipe's form that this package writes."""
@@ -39,7 +40,9 @@ def migrate(
     """
     version = content.get("schema_version", target)
     if isinstance(version, bool) or not isinstance(version, int) or version < 0:
-        raise RecipeError(f"schema_version: got {version!r}, wants a whole number up to {target}", name=name)
+        raise RecipeError(
+            f"schema_version: got {shown(version)}, wants a whole number up to {target}", name=name
+        )
     if version > target:
         raise RecipeVersionError(
             f"schema_version: got {version}, this version of tomoservice reads up to {target}; "

@@ -10,10 +10,15 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 LONGEST_SHOWN = 60
+DEEPEST_SHOWN = 2
+MOST_SHOWN = 3
+"""Values of a list, or keys of a mapping, that are shown at each level."""
+MOST_PROBLEMS = 20
+"""That are named; whoever has more mends those first."""
 
 
 def describe_problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Return one line per problem: the field, what it got, what it wants.
+    """Return one line per problem: the field, what it got, what it wants; after the first 20 how many more.
 
     Parameters
     ----------
@@ -22,13 +27,16 @@ def describe_problems(error: ValidationError, model: type[BaseModel]) -> list[st
     model
         The model that was validated; tells field names from the tags of discriminated unions.
     """
-    return [_line(details, model) for details in error.errors(include_url=False)]
+    problems = error.errors(include_url=False)
+    lines = [_line(details, model) for details in problems[:MOST_PROBLEMS]]
+    more = len(problems) - len(lines)
+    return [*lines, f"and {more} more"] if more else lines
 
 
 def _line(details: Any, model: type[BaseModel]) -> str:
     path, owner = _field_path(details["loc"], model)
     field = ".".join(path) or "recipe"
-    got = _shown(details["input"])
+    got = shown(details["input"])
     match details["type"]:
         case "extra_forbidden":
             return f"{field}: unknown key{_suggestion(path[-1], owner)}"
@@ -50,11 +58,14 @@ def _line(details: Any, model: type[BaseModel]) -> str:
             return f"{field}: got {got}, wants {wants}"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value for a message, shortened; any value can be shown."""
     # A plain repr fails on what nests too deeply or has too many digits, and takes for ever on aliases of
     # aliases.
     short = reprlib.Repr()
     short.maxstring = short.maxlong = short.maxother = LONGEST_SHOWN
+    short.maxlevel = DEEPEST_SHOWN
+    short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = short.maxdict = MOST_SHOWN
     try:
         text = short.repr(value)
     except ValueError:
@@ -82,8 +93,11 @@ def _field_path(
         if tagged:
             candidates = tagged
             continue
-        owner = candidates[0] if candidates else None
         path.append(str(part))
+        if isinstance(part, int):
+            # An element of a list, which holds what its field says.
+            continue
+        owner = candidates[0] if candidates else None
         field = owner.model_fields.get(str(part)) if owner else None
         candidates = list(_models_in(field.annotation)) if field else []
     return path, owner

@@ -11,6 +11,8 @@ from tomoservice.errors import RecipeError
 
 DEEPEST = 50
 """No recipe nests deeper than this; a text that does would exhaust the stack."""
+MOST_VALUES = 100_000
+"""Values in a recipe, aliases written out: a short text of aliases of aliases stands for billions."""
 # YAML 1.1 takes 1e-4, as JSON writes it, for a text; YAML 1.2 for the number that it is.
 EXPONENTIAL = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+\Z")
 FLOAT, FLOAT_STARTS = "tag:yaml.org,2002:float", list("-+.0123456789")
@@ -22,7 +24,7 @@ def read_yaml(text: str, *, name: str) -> object:
     Raises
     ------
     RecipeError
-        If it is neither, gives a key twice or nests too deeply.
+        If it is neither, gives a key twice, nests too deeply or holds too much.
     """
     try:
         return yaml.load(text, _Loader)
@@ -49,15 +51,38 @@ class _Loader(yaml.SafeLoader):
 
     depth = 0
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        # Of each anchored value: how many values it stands for.
+        self.sizes: dict[str | None, int] = {}
+        self.values = 0
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor in self.anchors and event.anchor not in self.sizes:
+                raise _RefusedError(f"*{event.anchor} stands in what it stands for")
+            self._count(self.sizes.get(event.anchor, 1))
+            return super().compose_node(parent, index)
+        before = self.values
+        self._count(1)
         self.depth += 1
         if self.depth > DEEPEST:
             raise _RefusedError(f"nests more than {DEEPEST} deep; a recipe never does")
         node = super().compose_node(parent, index)
         self.depth -= 1
+        if event.anchor is not None:
+            self.sizes[event.anchor] = self.values - before
         if isinstance(node, yaml.MappingNode):
             _check_keys(node)
         return node
+
+    def _count(self, values: int) -> None:
+        self.values += values
+        if self.values > MOST_VALUES:
+            raise _RefusedError(
+                f"holds more than {MOST_VALUES} values with its aliases written out; a recipe never does"
+            )
 
 
 class _Dumper(yaml.SafeDumper):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from tomoservice.devices import CPU, DeviceChoice
 from tomoservice.errors import EngineError
 from tomoservice.recon.astra_fbp import AstraFbpReconstructor
 from tomoservice.recon.base import (
@@ -17,13 +20,9 @@ from tomoservice.recon.base import (
 from tomoservice.recon.filters import FilterName
 from tomoservice.recon.finufft_fbp import FinufftReconstructor
 from tomoservice.recon.fourier import FourierReconstructor
-from tomoservice.recon.iterative.methods import (
-    CglsReconstructor,
-    EmReconstructor,
-    SartReconstructor,
-    SirtReconstructor,
-    TvReconstructor,
-)
+from tomoservice.recon.fourier_cuda import FourierDeviceReconstructor
+from tomoservice.recon.iterative.methods import ITERATIVE
+from tomoservice.recon.placement import describe, place
 from tomoservice.recon.tomopy_backend import TomopyReconstructor
 
 __all__ = [
@@ -35,7 +34,9 @@ __all__ = [
     "ReconstructionPlan",
     "Reconstructor",
     "SliceOptions",
+    "describe",
     "get_reconstructor",
+    "place",
     "preview",
     "reconstruct",
 ]
@@ -44,22 +45,20 @@ METHODS: tuple[type[Reconstructor], ...] = (
     FourierReconstructor,
     FinufftReconstructor,
     AstraFbpReconstructor,
-    SirtReconstructor,
-    CglsReconstructor,
-    SartReconstructor,
-    EmReconstructor,
-    TvReconstructor,
+    *ITERATIVE,
     TomopyReconstructor,
 )
 
 
-def get_reconstructor(method: str) -> Reconstructor:
+def get_reconstructor(method: str, device: DeviceChoice = CPU) -> Reconstructor:
     """Return the reconstruction method of that name.
 
     Parameters
     ----------
     method : str
         As recipes call it: ``"fourier"``, ``"sirt"`` and so on.
+    device : DeviceChoice, default the CPU
+        Where it computes; `place` resolves ``auto``. Numbers of ``fourier`` agree to 1e-5 of the largest.
 
     Returns
     -------
@@ -70,9 +69,18 @@ def get_reconstructor(method: str) -> Reconstructor:
     ------
     EngineError
         If there is no such method.
+    DeviceError
+        If it cannot use that device.
     """
     known = {reconstructor.name: reconstructor for reconstructor in (cls() for cls in METHODS)}
     if method not in known:
         msg = f"no reconstruction method {method!r}; there are {', '.join(sorted(known))}"
         raise EngineError(msg)
-    return known[method]
+    placed = place(method, device)
+    if placed.kind == "cpu":
+        return known[method]
+    if method == FourierReconstructor.name:
+        from tomoservice.cuda.cupy_machine import cupy_machine
+
+        return FourierDeviceReconstructor(partial(cupy_machine, placed.index))
+    return next(cls(placed) for cls in ITERATIVE if cls().name == method)

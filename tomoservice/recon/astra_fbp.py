@@ -15,12 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from tomoservice.recon.base import (
     ReconstructionOptions,
+    RowsAlone,
     Slab,
     SliceOptions,
     checked_angles,
     checked_options,
     circle_mask,
-    sinogram_and_slice_bytes,
 )
 from tomoservice.recon.filtering import ProjectionFilter, window_samples
 from tomoservice.recon.half_acquisition import check_whole_turn
@@ -28,7 +28,7 @@ from tomoservice.recon.weights import angular_weights
 from tomoservice.threads import available_threads
 
 
-class AstraFbpReconstructor:
+class AstraFbpReconstructor(RowsAlone):
     """Filtered back-projection with ASTRA on the CPU."""
 
     name = "astra_fbp"
@@ -46,10 +46,6 @@ class AstraFbpReconstructor:
         angles = checked_angles(angles_deg, columns)
         chosen = checked_options(options, ReconstructionOptions, self.name)
         return AstraFbpPlan(angles, columns, chosen, threads or available_threads())
-
-    def memory_per_row(self, angles: int, columns: int, size: int | None = None) -> int:
-        """Estimate the bytes that each row of a slab takes: sinogram and slice."""
-        return sinogram_and_slice_bytes(angles, columns, size)
 
     def memory_fixed(self, angles: int, columns: int, threads: int, size: int | None = None) -> int:
         """Estimate the bytes of the working space: filtered sinogram (twice) and slice for each thread."""

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar, runtime_checkable
+from functools import partial
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -197,7 +198,7 @@ class Reconstructor(Protocol):
         ...
 
     def memory_per_row(self, angles: int, columns: int, size: int | None = None) -> int:
-        """Estimate the bytes that each row of a slab takes: sinogram and slice of edge `size`."""
+        """Estimate the bytes that a row of a slab takes beside its sinogram and its slice of edge `size`."""
         ...
 
     def memory_fixed(self, angles: int, columns: int, threads: int, size: int | None = None) -> int:
@@ -277,9 +278,12 @@ def aligned_empty(shape: tuple[int, ...]) -> NDArray[np.float32]:
     return aligned
 
 
-def sinogram_and_slice_bytes(angles: int, columns: int, size: int | None = None) -> int:
-    """Return the bytes of one row of a slab, float32: its sinogram and its slice of edge `size`."""
-    return 4 * (angles * columns + (size or columns) ** 2)
+class RowsAlone:
+    """What most methods are: the rows of a slab take nothing beside their sinograms and slices."""
+
+    def memory_per_row(self, angles: int, columns: int, size: int | None = None) -> int:  # noqa: ARG002
+        """See `Reconstructor.memory_per_row`."""
+        return 0
 
 
 def checked_options(options: SliceOptions | None, kind: type[AnyOptions], method: str) -> AnyOptions:
@@ -370,13 +374,15 @@ class Slab:
         rotation_axis: ArrayLike,
         first_row: int,
         out: NDArray[np.float32] | None,
+        *,
+        xp: Any = np,
     ) -> Slab:
         """Check everything but the values, which are checked row by row while they are in the cache.
 
-        `shape` is (angles, columns, edge of a slice).
+        `shape` is (angles, columns, edge of a slice); `xp` has the functions of arrays where the result is.
         """
         angles, columns, size = shape
-        data = np.asarray(sinograms)
+        data = sinograms if hasattr(sinograms, "__cuda_array_interface__") else np.asarray(sinograms)
         if data.ndim != 3 or data.shape[1:] != (angles, columns):
             msg = (
                 f"sinograms of shape {data.shape} do not fit {angles} angles and {columns} columns; "
@@ -387,7 +393,8 @@ class Slab:
             msg = f"first_row counts detector rows from 0, got {first_row}"
             raise GeometryError(msg)
         rows = len(data)
-        result = aligned_empty((rows, size, size)) if out is None else out
+        empty = aligned_empty if xp is np else partial(xp.empty, dtype=np.float32)
+        result = empty((rows, size, size)) if out is None else out
         if result.shape != (rows, size, size) or result.dtype != np.float32:
             msg = f"out must be float32 of shape {(rows, size, size)}, got {result.dtype} {result.shape}"
             raise GeometryError(msg)
@@ -396,8 +403,10 @@ class Slab:
 
     def contiguous(self) -> Slab:
         """Return the same with arrays that lie in memory without gaps; copies where they do not."""
-        result = self.out if self.out.flags.c_contiguous else aligned_empty(self.out.shape)
-        return Slab(np.ascontiguousarray(self.sinograms), self.axes, self.first_row, result)
+        data, result = self.sinograms, self.out
+        if not result.flags.c_contiguous:
+            result = aligned_empty(result.shape) if isinstance(result, np.ndarray) else result.copy()
+        return Slab(data if data.flags.c_contiguous else data.copy(), self.axes, self.first_row, result)
 
     def delivered(self, out: NDArray[np.float32] | None) -> NDArray[np.float32]:
         """Return the result, in `out` if the caller gave one."""

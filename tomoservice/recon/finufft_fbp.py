@@ -25,12 +25,12 @@ from scipy import fft
 
 from tomoservice.recon.base import (
     ReconstructionOptions,
+    RowsAlone,
     Slab,
     SliceOptions,
     checked_angles,
     checked_options,
     circle_mask,
-    sinogram_and_slice_bytes,
 )
 from tomoservice.recon.filtering import ProjectionFilter, window_samples
 from tomoservice.recon.half_acquisition import check_whole_turn
@@ -45,7 +45,7 @@ TOLERANCE = 1e-4
 OVERSAMPLING = 1.25
 
 
-class FinufftReconstructor:
+class FinufftReconstructor(RowsAlone):
     """Filtered back-projection by FINUFFT on the CPU."""
 
     name = "finufft"
@@ -63,10 +63,6 @@ class FinufftReconstructor:
         angles = checked_angles(angles_deg, columns)
         chosen = checked_options(options, ReconstructionOptions, self.name)
         return FinufftPlan(angles, columns, chosen, threads or available_threads())
-
-    def memory_per_row(self, angles: int, columns: int, size: int | None = None) -> int:
-        """Estimate the bytes that each row of a slab takes: sinogram and slice."""
-        return sinogram_and_slice_bytes(angles, columns, size)
 
     def memory_fixed(self, angles: int, columns: int, threads: int, size: int | None = None) -> int:
         """Estimate the bytes that a plan and its working space take."""

@@ -24,7 +24,6 @@ from tomoservice.recon.base import (
     checked_angles,
     checked_options,
     circle_mask,
-    sinogram_and_slice_bytes,
 )
 from tomoservice.recon.filters import FilterName
 from tomoservice.recon.half_acquisition import check_whole_turn, overlap_weights
@@ -117,7 +116,7 @@ class TomopyReconstructor:
     def memory_per_row(self, angles: int, columns: int, size: int | None = None) -> int:
         """Estimate the bytes that each row of a slab takes: TomoPy works on copies, gridrec on wider ones."""
         wide = 2 * max(columns, size or columns)
-        return sinogram_and_slice_bytes(angles, columns, size) + 4 * (6 * angles * wide + wide**2)
+        return 4 * (6 * angles * wide + wide**2)
 
     def memory_fixed(self, angles: int, columns: int, threads: int, size: int | None = None) -> int:
         """Estimate the bytes of the working space: some slices and sinograms for each thread."""

@@ -9,6 +9,7 @@ from tomoservice.sources.checks import (
     check_projections,
     check_references,
 )
+from tomoservice.sources.companions import companion_names, open_beside, open_companions
 from tomoservice.sources.detect import ScanFormat, detect_format, open_scan
 from tomoservice.sources.dxchange import open_dxchange
 from tomoservice.sources.layout import ScanLayout, layouts, load_layout
@@ -26,10 +27,13 @@ __all__ = [
     "check_frames",
     "check_projections",
     "check_references",
+    "companion_names",
     "describe",
     "detect_format",
     "layouts",
     "load_layout",
+    "open_beside",
+    "open_companions",
     "open_dxchange",
     "open_nxtomo",
     "open_run",

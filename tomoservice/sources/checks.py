@@ -1,4 +1,4 @@
-"""Checks of a scan's pixels before work is put into it: lost frames, frames that are not numbers."""
+"""Checks of a scan's pixels before work is put into it: lost frames, lost beam, what is no number."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from tomoservice.sources.frames import as_slice, constant_runs
 
 BLOCK_BYTES = 32 * 2**20
 PROBES = 3
+BEAMLESS = 0.02
+"""A projection has lost its beam if it is darker than this part of the usual. Behind no sample a whole
+detector, air included, is that dark."""
 WAYS_OUT = {
     "projections": "Leave them out (frames.exclude in the recipe), or repeat the scan",
 }
@@ -30,6 +33,8 @@ class BadFrames:
     """Frames without a single finite pixel."""
     damaged: NDArray[np.int64]
     """Frames with some pixels that are NaN or infinite, as far as they were read."""
+    levels: NDArray[np.float64]
+    """Mean of the pixels of each frame that was looked at, in order, as far as they were read."""
 
 
 def check_frames(
@@ -69,16 +74,20 @@ def check_frames(
     return notes + check_projections(scan, looked_at, most_lost=1.0 if allow_lost else 0.0).notes
 
 
-def check_references(scan: TomoScan) -> list[str]:
-    """Look at all flats and darks; see `check_frames`."""
+def check_references(
+    scan: TomoScan,
+    flats: NDArray[np.integer[Any]] | None = None,
+    darks: NDArray[np.integer[Any]] | None = None,
+) -> list[str]:
+    """Look at flats and darks, at all or those with these numbers; see `check_frames`."""
     notes: list[str] = []
     if scan.flats is not None:
-        bad = bad_frames(scan.flats, whole=True)
+        bad = bad_frames(scan.flats, flats, whole=True)
         _refuse(scan, "flats", bad.zero, "all zero")
         _refuse(scan, "flats", bad.not_finite, "not finite")
         notes += _damaged("flats", bad)
     if scan.darks is not None:
-        bad = bad_frames(scan.darks, whole=True)
+        bad = bad_frames(scan.darks, darks, whole=True)
         _refuse(scan, "darks", bad.not_finite, "not finite")
         notes += _damaged("darks", bad)
     return notes
@@ -97,7 +106,7 @@ class LostProjections:
 def check_projections(
     scan: TomoScan, numbers: NDArray[np.integer[Any]], *, most_lost: float
 ) -> LostProjections:
-    """Look for projections that are all zero or not finite.
+    """Look for projections that are all zero or not finite, or have lost their beam.
 
     Parameters
     ----------
@@ -115,14 +124,31 @@ def check_projections(
     """
     bad = bad_frames(scan.projections, numbers)
     notes: list[str] = []
-    lost = np.union1d(bad.zero, bad.not_finite).astype(np.int64)
+    dim = _beamless(scan, numbers, bad)
+    lost = np.unique(np.concatenate([bad.zero, bad.not_finite, dim])).astype(np.int64)
     bearable = lost.size <= most_lost * numbers.size and lost.size < numbers.size
-    for frames, what in ((bad.zero, "all zero"), (bad.not_finite, "not finite")):
+    for frames, what in ((bad.zero, "all zero"), (bad.not_finite, "not finite"), (dim, "without beam")):
         if bearable and frames.size:
             notes.append(f"{_named('projections', frames)} {_is(frames)} {what}: lost")
         else:
             _refuse(scan, "projections", frames, what)
     return LostProjections(lost, notes + _damaged("projections", bad))
+
+
+def _beamless(scan: TomoScan, numbers: NDArray[np.integer[Any]], bad: BadFrames) -> NDArray[np.int64]:
+    """Return the projections that are as dark as if there were no beam, and not bad for another reason."""
+    dark = 0.0
+    if scan.darks is not None and scan.darks.shape[0]:
+        dark = float(np.nanmedian(scan.darks[0, _probes(scan.darks.shape[1])]))
+    light = bad.levels - dark
+    known = np.isfinite(light)
+    if not known.any():
+        return np.empty(0, np.int64)
+    usual = float(np.median(light[known]))
+    spread = float(np.median(np.abs(light[known] - usual)))
+    # Where projections differ by as much as they are bright, nothing tells one without beam.
+    dim = np.flatnonzero(known & (light < BEAMLESS * usual) & (3 * spread < usual))
+    return np.setdiff1d(np.asarray(numbers, np.int64)[dim], np.concatenate([bad.zero, bad.not_finite]))
 
 
 def bad_frames(
@@ -141,11 +167,14 @@ def bad_frames(
     """
     rows = slice(None) if whole else _probes(frames.shape[1])
     zero, not_finite, damaged = [], [], []
+    levels: list[NDArray[np.float64]] = [np.empty(0)]
     for numbers in _blocks(frames, np.arange(frames.shape[0]) if selected is None else selected, rows):
         # One read of all rows: a compressed frame is decompressed once.
         block = frames[as_slice(numbers), rows]
         # An integer sum of squares would overflow; any() and isfinite cannot.
         is_zero = ~block.any(axis=(1, 2))
+        with np.errstate(invalid="ignore", over="ignore"):
+            levels.append(block.mean(axis=(1, 2), dtype=np.float64))
         finite = _finite(block)
         for offset in np.flatnonzero(is_zero | (finite < block[0].size)):
             number = numbers[int(offset)]
@@ -156,7 +185,8 @@ def bad_frames(
                 not_finite.append(number)
             elif good < frame.size:
                 damaged.append(number)
-    return BadFrames(*(np.asarray(item, np.int64) for item in (zero, not_finite, damaged)))
+    zeros, no_numbers, spoilt = (np.asarray(item, np.int64) for item in (zero, not_finite, damaged))
+    return BadFrames(zeros, no_numbers, spoilt, np.concatenate(levels))
 
 
 def _probes(rows: int) -> slice:

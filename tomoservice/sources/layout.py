@@ -253,7 +253,13 @@ def choose_layout(
         if not str(named).isidentifier():
             raise InputError(where, f"scan_layout is {named!r}, which is no layout's name")
         return load_layout(str(named), directories)
-    known = layouts(directories)
+    return recognise_layout(start, streams, where, layouts(directories))
+
+
+def recognise_layout(
+    start: Mapping[str, Any], streams: Sequence[str], where: str, known: Sequence[ScanLayout]
+) -> ScanLayout:
+    """Return that one of some layouts which a run is of, by what it has; raises as `choose_layout`."""
     fitting = [layout for layout in known if layout.matches(start, streams)]
     if len(fitting) == 1:
         return fitting[0]

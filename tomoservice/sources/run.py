@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tomoservice.errors import InputError, MissingDataError
+from tomoservice.errors import MissingDataError
 from tomoservice.scan import ScanOrigin, TomoScan
 from tomoservice.sources.angles import match_counts
-from tomoservice.sources.frames import shorten
+from tomoservice.sources.frames import LazyFrames, shorten
 from tomoservice.sources.layout import (
     Images,
     MetadataValue,
@@ -22,8 +22,9 @@ from tomoservice.sources.layout import (
 )
 from tomoservice.sources.run_angles import angles_of_run
 from tomoservice.sources.run_frames import Opening, RunStack, open_stack
+from tomoservice.sources.run_metadata import data_keys, first_number, first_text
 from tomoservice.sources.run_view import RunView, view_run
-from tomoservice.sources.units import Quantity, factor
+from tomoservice.sources.units import Quantity
 
 
 def open_run(
@@ -32,6 +33,7 @@ def open_run(
     layout: ScanLayout | str | Path | None = None,
     catalog: Any = None,
     direct: bool = True,
+    readable: Sequence[Path] | None = None,
     layout_directories: Sequence[Path] = (),
 ) -> TomoScan:
     """Open a Bluesky run as a scan.
@@ -49,6 +51,8 @@ def open_run(
     direct : bool
         Whether raw files are read directly where they are visible; otherwise everything is read
         through Tiled.
+    readable : sequence of Path, optional
+        Folders below which they may be read directly; by default wherever they are.
     layout_directories : sequence of Path
         Folders with further layouts.
 
@@ -68,10 +72,32 @@ def open_run(
     elif not isinstance(layout, ScanLayout):
         layout = load_layout(layout, layout_directories)
     with ExitStack() as opened:
-        opening = Opening(opened, _state(view), direct)
+        folders = None if readable is None else tuple(folder.resolve() for folder in readable)
+        opening = Opening(opened, _state(view), direct, folders)
         scan = _Opener(view, layout, opening, catalog).scan()
         # The scan closes the files from now on.
         return replace(scan, closer=opened.pop_all().close)
+
+
+@contextmanager
+def open_references(
+    run_node: Any,
+    *,
+    catalog: Any = None,
+    readable: Sequence[Path] | None = None,
+    layout_directories: Sequence[Path] = (),
+) -> Iterator[tuple[LazyFrames | None, LazyFrames | None]]:
+    """Yield flats and darks of a run as far as it has them, be there projections yet or not.
+
+    Parameters and errors are those of `open_run`.
+    """
+    view = view_run(run_node)
+    layout = choose_layout(view.start, view.streams, view.where, layout_directories)
+    folders = None if readable is None else tuple(folder.resolve() for folder in readable)
+    with ExitStack() as opened:
+        opener = _Opener(view, layout, Opening(opened, [], readable=folders), catalog)
+        flats, darks = opener.references()
+        yield None if flats is None else flats.frames, None if darks is None else darks.frames
 
 
 @dataclass(frozen=True)
@@ -84,8 +110,7 @@ class _Opener:
     def scan(self) -> TomoScan:
         view, layout, notes = self.view, self.layout, self.opening.notes
         projections = self._projections()
-        flats = self._stack("flats", layout.flats)
-        darks = self._stack("darks", layout.darks)
+        flats, darks = self.references()
         angles, source = angles_of_run(view, layout, projections, self._named, notes)
         count, angles, said = match_counts(projections.frames.shape[0], angles, view.where)
         stacks = {"projections": projections, "flats": flats, "darks": darks}
@@ -113,18 +138,13 @@ class _Opener:
             notes=tuple(notes),
         )
 
+    def references(self) -> tuple[RunStack | None, RunStack | None]:
+        """Open flats and darks."""
+        return self._stack("flats", self.layout.flats), self._stack("darks", self.layout.darks)
+
     def _named(self, keys: tuple[str, ...]) -> tuple[str, ...]:
         """Put the detector's name into data keys."""
-        if not any("{detector}" in key for key in keys):
-            return keys
-        where = self.layout.detector or "detectors.0"
-        detector = look_up(self.view.start, where)
-        if detector is None:
-            raise MissingDataError(
-                self.view.where,
-                f"the start document has no {where}, which names the detector in layout {self.layout.name}",
-            )
-        return tuple(key.replace("{detector}", str(detector)) for key in keys)
+        return data_keys(self.layout, self.view.start, keys, self.view.where)
 
     def _projections(self) -> RunStack:
         images = self.layout.projections
@@ -180,7 +200,7 @@ class _Opener:
         view: RunView = self.view.cache[cached]
         return view
 
-    def _raw(self, places: tuple[MetadataValue, ...]) -> list[tuple[MetadataValue, Any]]:
+    def _found(self, places: tuple[MetadataValue, ...]) -> list[tuple[MetadataValue, Any]]:
         found = []
         for place in places:
             if place.stream is None:
@@ -195,24 +215,10 @@ class _Opener:
         return found
 
     def _number(self, places: tuple[MetadataValue, ...], quantity: Quantity | None) -> float | None:
-        for place, value in self._raw(places):
-            by = factor(place.unit or "", quantity) if quantity else 1.0
-            try:
-                number = float(value) * place.scale * (by or 0.0)
-            except (TypeError, ValueError):
-                self.opening.notes.append(f"{place.key} is {value!r}, which is no number: ignored")
-                continue
-            if by is None:
-                raise InputError(
-                    f"scan layout {self.layout.name}",
-                    f"unit of {place.key} is {place.unit!r}, which is unknown",
-                )
-            if quantity is None or number > 0:
-                return float(f"{number:.12g}")
-        return None
+        return first_number(self._found(places), quantity, self.layout.name, self.opening.notes)
 
     def _text(self, places: tuple[MetadataValue, ...]) -> str | None:
-        return next((str(value) for _, value in self._raw(places) if str(value).strip()), None)
+        return first_text(self._found(places))
 
 
 def _state(view: RunView) -> list[str]:

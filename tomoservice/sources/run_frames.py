@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,17 @@ class Opening:
     """Extended by what the user should know."""
     direct: bool = True
     """Whether raw files may be read where they are visible."""
+    readable: tuple[Path, ...] | None = None
+    """Folders below which they have to lie for that, symbolic links resolved; anywhere if None."""
+
+    def reads(self, found: Stored | None) -> bool:
+        """Tell whether files may be opened: their paths come from documents, so from anybody."""
+        if not self.direct or found is None:
+            return False
+        folders = self.readable
+        return folders is None or all(
+            any(path.resolve().is_relative_to(folder) for folder in folders) for path in found.files
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +79,9 @@ def open_stack(
     found = view.stored(stream, key)
     invisible = found.invisible() if found else None
     visible = found is not None and invisible is None
+    direct = opening.reads(found)
     if dataset is not None:
-        if not (opening.direct and visible and found is not None):
+        if not (direct and visible and found is not None):
             raise InputError(
                 view.where,
                 f"data set {dataset} is only in the raw file, which is not visible from here",
@@ -78,18 +91,16 @@ def open_stack(
         frames, files = _from_hdf5(found.files, dataset, opening.opened)
         return RunStack(frames, f"{name}: {dataset}", frames.shape[0], files)
     order = frame_order(view, key).get(stream)
-    if opening.direct and found is not None and not visible:
+    if direct and found is not None and not visible:
         opening.notes.append(f"{name}: {invisible} is not visible from here, frames are read through Tiled")
-    if opening.direct and visible and found is not None and _readable(found):
+    if direct and visible and found is not None and _readable(found):
         return _direct(view, (stream, key), found, order, opening)
-    if order is not None:
-        raise InputError(
-            view.where,
-            "shares one file with other streams, whose frames Tiled cannot tell apart",
-            dataset=name,
-            hint="Open the run on a machine that sees the file, or stage the camera anew for each stream",
-        )
-    return _through_tiled(view, stream, key, invisible)
+    stack = _through_tiled(view, stream, key, invisible)
+    if order is None:
+        return stack
+    # What it looks like can be said; only who sees the file can read it.
+    shape = (order.size, *stack.frames.shape[1:])
+    return RunStack(LazyFrames(_Mixed(view.where, name), shape, stack.frames.dtype), name, stack.events)
 
 
 def _readable(found: Stored) -> bool:
@@ -97,6 +108,23 @@ def _readable(found: Stored) -> bool:
     if found.parameters.get("slice") or found.parameters.get("squeeze"):
         return False
     return (found.mimetype == HDF5_TYPE and bool(found.dataset)) or found.mimetype == TIFF_TYPE
+
+
+@dataclass(frozen=True, slots=True)
+class _Mixed:
+    """Frames of a stream among those of others in one file, of which Tiled does not know whose they are."""
+
+    where: str
+    name: str
+
+    def read(self, _frames: range, _rows: slice, _columns: slice) -> NDArray[Any]:
+        """Raise `InputError`."""
+        raise InputError(
+            self.where,
+            "shares one file with other streams, whose frames Tiled cannot tell apart",
+            dataset=self.name,
+            hint="Open the run on a machine that sees the file, or stage the camera anew for each stream",
+        )
 
 
 def _through_tiled(view: RunView, stream: str, key: str, invisible: Path | None) -> RunStack:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from tomoservice.errors import InputError
+from tomoservice.errors import FaultError, InputError, ServiceUnavailableError
 from tomoservice.sources.frames import leading_selections
 
 HDF5_TYPE = "application/x-hdf5"
 TIFF_TYPE = "multipart/related;type=image/tiff"
+STREAM_SPEC = "BlueskyEventStream"
+BUSY, FAULT = 429, 500
+"""Answers of a service that may pass, with all above: it is busy, or gone behind its proxy, or cannot read
+the file at present. Of one that is missing for good Tiled says the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +51,21 @@ class RunView:
 
     node: Any
     """Tiled client of the run."""
+    containers: Mapping[str, Any]
+    """Tiled clients of the streams, with their data sources."""
     start: Mapping[str, Any]
     """Start document."""
     stop: Mapping[str, Any] | None
     """Stop document, or None while the run goes on (or if its writer died)."""
-    streams: tuple[str, ...]
-    """Names of the streams."""
     where: str
     """Address of the run."""
     cache: dict[str, Any] = field(default_factory=dict)
     """Nodes and frame orders that have been asked for."""
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the streams."""
+        return tuple(self.containers)
 
     def keys(self, stream: str) -> tuple[str, ...]:
         """Return the data keys and columns of a stream; none if the run lacks it."""
@@ -73,15 +83,28 @@ class RunView:
         """Return the Tiled client of a data key or column."""
         name = f"node/{stream}/{key}"
         if name not in self.cache:
-            parts = self._parts(stream)
-            tables = (part for part in parts.values() if _is_table(part) and key in part.columns)
-            self.cache[name] = parts[key] if key in parts else next(tables)[key]
+            table = self._table(stream, key)
+            self.cache[name] = self._parts(stream)[key] if table is None else table[key]
         return self.cache[name]
+
+    def _table(self, stream: str, key: str) -> Any:
+        """Return the table that has a column of that name; None if the key is a node of its own."""
+        parts = self._parts(stream)
+        if key in parts:
+            return None
+        return next(part for part in parts.values() if _is_table(part) and key in part.columns)
 
     def values(self, stream: str, key: str) -> NDArray[Any]:
         """Return all values of a data key, numbers of any shape."""
-        invisible = found.invisible() if (found := self.stored(stream, key)) else None
-        values = read_array(self.array(stream, key), ..., self.where, f"{stream}/{key}", invisible=invisible)
+        table = self._table(stream, key)
+        if table is not None:
+            values = read_column(table, key, self.where, f"{stream}/{key}")
+        else:
+            invisible = found.invisible() if (found := self.stored(stream, key)) else None
+            node = self.array(stream, key)
+            # What it is known to have, and not all: of one that grows Tiled would refuse that.
+            known = tuple(slice(0, size) for size in node.shape)
+            values = read_array(node, known, self.where, f"{stream}/{key}", invisible=invisible)
         if values.dtype == object:
             try:
                 values = np.asarray([np.asarray(item, np.float64) for item in values])
@@ -99,7 +122,7 @@ class RunView:
         name = f"parts/{stream}"
         if name not in self.cache:
             # The plain container: a composite one asks the server again at every look.
-            self.cache[name] = dict(self.node[stream].base.items())
+            self.cache[name] = dict(self.containers[stream].base.items())
         parts: dict[str, Any] = self.cache[name]
         return parts
 
@@ -126,12 +149,23 @@ def view_run(node: Any) -> RunView:
     if "start" not in metadata:
         raise InputError(where, "is no Bluesky run: it has no start document")
     return RunView(
-        node=node.include_data_sources(),
+        node=node,
+        containers=_streams(node),
         start=metadata["start"],
         stop=metadata.get("stop"),
-        streams=tuple(node),
         where=where,
     )
+
+
+def _streams(node: Any) -> dict[str, Any]:
+    """Return the streams of a run by their names, in one request; the client of a run makes several of it."""
+    # What is found in it comes with its data sources; the run itself has none.
+    found = dict(node.new_variation(include_data_sources=True).base.items())
+    inner = found.get("streams")
+    if inner is not None and STREAM_SPEC not in {spec.name for spec in inner.specs}:
+        # As earlier writers laid runs out.
+        found = dict(inner.items())
+    return dict(sorted(found.items()))
 
 
 def stored(node: Any) -> Stored | None:
@@ -173,26 +207,54 @@ def read_array(node: Any, key: Any, where: str, name: str, *, invisible: Path | 
     Raises
     ------
     InputError
-        If Tiled refuses or does not answer.
+        If Tiled refuses.
+    FaultError
+        If it says that it cannot at present.
+    ServiceUnavailableError
+        If it does not answer.
     """
-    import httpx
     from tiled.client.array import DaskArrayClient
 
-    try:
+    with _explained(where, name, invisible):
         # Computed in this thread: dask's pool would outlive the scan.
         return np.asarray(DaskArrayClient.read(node, key).compute(scheduler="synchronous"))
+
+
+def read_column(table: Any, column: str, where: str, name: str) -> NDArray[Any]:
+    """Read a column of a Tiled table, as many rows as there are now; raises what `read_array` does.
+
+    Read as an array, which has a shape, a table that grows would be refused.
+    """
+    from tiled.client.dataframe import DaskDataFrameClient
+
+    with _explained(where, name, None):
+        # Computed in this thread: a worker of Dask that computes elsewhere asks its own cluster, whose every
+        # thread may wait for the same.
+        frame = DaskDataFrameClient.read(table, [column]).compute(scheduler="synchronous")
+        return np.asarray(frame[column].to_numpy())
+
+
+@contextmanager
+def _explained(where: str, name: str, invisible: Path | None) -> Iterator[None]:
+    """Turn what Tiled's client raises into errors of ours."""
+    import httpx
+
+    try:
+        yield
     except httpx.HTTPStatusError as error:
         answer = error.response
-        raise InputError(
-            where,
-            f"Tiled answers {answer.status_code}: {' '.join(str(error).split())}",
-            dataset=name,
-            hint=f"The raw file {invisible} is not visible from here; the server's log says if it is there"
-            if invisible
-            else "See the server's log",
-        ) from error
+        hint = "See the server's log"
+        if invisible:
+            hint = f"The raw file {invisible} is not visible from here; the server's log says if it is there"
+        if answer.status_code == BUSY or answer.status_code >= FAULT:
+            said = f"Tiled answers {answer.status_code} {answer.reason_phrase}"
+            raise FaultError(f"reading {where}: {name}: {said}. {hint}") from error
+        cause = f"Tiled answers {answer.status_code}: {' '.join(str(error).split())}"
+        raise InputError(where, cause, dataset=name, hint=hint) from error
     except httpx.HTTPError as error:
-        raise InputError(where, f"Tiled does not answer: {error}", dataset=name) from error
+        raise ServiceUnavailableError(
+            f"reading {where}: {name}: Tiled does not answer ({type(error).__name__}: {error})"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from tomoservice.geometry import angular_range_deg
+from tomoservice.geometry import group_views, typical_gap
 from tomoservice.scan import ImageKey, TomoScan
 
 REGULAR_SHARE = 0.05
 """Steps that differ from the typical one by a smaller share of it are regular."""
+SAME_VIEW = 0.2
+"""Angles within this fraction of the typical step are repetitions of one view."""
 
 
 class Position(StrEnum):
@@ -48,11 +50,15 @@ class AngleSummary(_Part):
     range_deg: float
     """Angle that the projections cover, a typical step included."""
     step_deg: float
-    """Typical step between neighbours, in order of angle."""
+    """Typical step between neighbouring views, in order of angle."""
     regular: bool
-    """Whether all steps are alike."""
+    """Whether all steps between views are alike."""
     ordered: bool
     """Whether the angles only rise or only fall in the order of acquisition."""
+    views: int
+    """Distinct views: several frames at one angle, encoder noise aside, are one."""
+    frames_per_view: int | None
+    """Frames at each view, if it is the same number everywhere."""
 
 
 class ScanSummary(_Part):
@@ -132,17 +138,28 @@ def describe(scan: TomoScan) -> ScanSummary:
 
 
 def describe_angles(angles_deg: NDArray[np.float64]) -> AngleSummary:
-    """Summarise angles in degrees, at least one."""
-    steps = np.diff(np.sort(angles_deg))
+    """Summarise angles in degrees, at least one; frames of one view, encoder noise aside, count as one."""
+    order = np.argsort(angles_deg, kind="stable")
+    ascending = angles_deg[order]
+    gaps = np.diff(ascending)
+    group = np.zeros(ascending.size, np.intp)
+    if gaps.any():
+        group = group_views(ascending, SAME_VIEW * typical_gap(gaps))
+    frames = np.bincount(group)
+    steps = np.diff(np.bincount(group, ascending) / frames)
     typical = float(np.median(steps)) if steps.size else 0.0
-    turns = np.diff(angles_deg)
+    view = np.empty_like(group)
+    view[order] = group
+    turns = np.diff(view)
     return AngleSummary(
         first_deg=float(angles_deg[0]),
         last_deg=float(angles_deg[-1]),
-        range_deg=angular_range_deg(angles_deg),
+        range_deg=float(np.ptp(angles_deg)) + typical,
         step_deg=typical,
         regular=bool((np.abs(steps - typical) <= REGULAR_SHARE * typical).all()),
         ordered=bool((turns >= 0).all() or (turns <= 0).all()),
+        views=frames.size,
+        frames_per_view=int(frames[0]) if (frames == frames[0]).all() else None,
     )
 
 

@@ -36,12 +36,15 @@ class ReconstructorContract:
 
     @pytest.fixture
     def reconstructor(self) -> Reconstructor:
+        return self.made()
+
+    def made(self) -> Reconstructor:
         return get_reconstructor(self.method)
 
     def one(self, ellipses, angles, columns, axis, **options) -> NDArray[np.float32]:
         sinogram = project(ellipses, angles, columns, axis)
         chosen = ReconstructionOptions(**options)
-        return reconstruct(get_reconstructor(self.method), sinogram[None], angles, axis, chosen)[0]
+        return reconstruct(self.made(), sinogram[None], angles, axis, chosen)[0]
 
     def test_name(self, reconstructor):
         assert reconstructor.name == self.method
@@ -220,14 +223,16 @@ class ReconstructorContract:
         empty = reconstructor.plan(equal_angles(20), 32).execute(np.zeros((0, 20, 32), np.float32), 15.5)
         assert empty.shape == (0, 32, 32)
 
-    def test_memory_estimate_covers_what_a_slab_holds(self, reconstructor):
-        rows, angles, columns = 5, 60, 64
-        held = 4 * rows * (angles * columns + columns * columns)
-        assert rows * reconstructor.memory_per_row(angles, columns) >= held
+    def test_memory_estimates_grow_with_threads_and_slices(self, reconstructor):
+        angles, columns = 60, 64
+        assert reconstructor.memory_per_row(angles, columns) >= 0
         assert (
             reconstructor.memory_fixed(angles, columns, 2)
             > reconstructor.memory_fixed(angles, columns, 1)
             > 0
+        )
+        assert reconstructor.memory_fixed(angles, columns, 1, 128) > reconstructor.memory_fixed(
+            angles, columns, 1
         )
 
 
@@ -245,7 +250,7 @@ class FilteredContract(ReconstructorContract):
         image = self.one(disc, angles, 128, 63.5, filter_name=name)
         assert image[radius_map(128) < 30].mean() == pytest.approx(1, abs=0.003)
         ramp, chosen, halved = (
-            reconstruct(get_reconstructor(self.method), noise, angles, 63.5, options)[0].std()
+            reconstruct(self.made(), noise, angles, 63.5, options)[0].std()
             for options in (
                 ReconstructionOptions(),
                 ReconstructionOptions(filter_name=name),

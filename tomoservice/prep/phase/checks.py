@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tomoservice.errors import RecipeError
-from tomoservice.prep.phase.transfer import Method, Retrieval
+from tomoservice.prep.phase.transfer import Method, Retrieval, blur_pixels
 from tomoservice.propagation import FreeSpace
 
 NEAR_FIELD = 1.0
@@ -40,6 +40,40 @@ def free_space(
         ]
         raise RecipeError(problems, name=name)
     return FreeSpace(energy_kev=energy_kev, distance_mm=distance_mm, pixel_size_um=pixel_size_um)
+
+
+def check_blur(delta_beta: float, space: FreeSpace, rows: int, columns: int, *, name: str = "recipe") -> None:
+    """Refuse a retrieval whose filter averages over more than the detector.
+
+    It would leave each projection nearly uniform, and no tomogram of anything; the field knows it as
+    millimetres given as metres, or as TomoPy's alpha given as delta/beta. (The other mistake, a filter that
+    does nothing, harms nobody and is a note.)
+
+    Parameters
+    ----------
+    delta_beta
+        Ratio of refraction to absorption.
+    space
+        The experiment; of several the one at the least distance.
+    rows, columns
+        Size of a frame, pixels of `space`.
+    name
+        What to call the recipe in an error.
+
+    Raises
+    ------
+    RecipeError
+        Says what the blur is made of.
+    """
+    blur = blur_pixels(delta_beta, space)
+    if blur > max(rows, columns):
+        raise RecipeError(
+            f"phase: with {space.energy_kev:g} keV, {space.distance_mm:g} mm, pixels of "
+            f"{space.pixel_size_um:g} um and a delta/beta of {delta_beta:.4g} the filter averages over "
+            f"{blur:.0f} pixels, but the detector has only {max(rows, columns)}: nothing would be left. Are "
+            "distance (mm), pixel size (um) and delta/beta in their units?",
+            name=name,
+        )
 
 
 def doubts(retrieval: Retrieval, rows: int, columns: int) -> list[str]:

@@ -11,10 +11,8 @@ import math
 from dataclasses import dataclass
 
 from tomoservice.errors import EngineError
+from tomoservice.formulas import check_energy, elements_of
 from tomoservice.propagation import HC_KEV_UM
-
-ENERGIES_KEV = (0.1, 400.0)
-"""Range of photon energies that the tables cover."""
 
 
 @dataclass(frozen=True)
@@ -69,23 +67,11 @@ def refractive_index(formula: str, density_g_cm3: float, energy_kev: float) -> R
     """
     if not (math.isfinite(density_g_cm3) and density_g_cm3 > 0):
         raise EngineError(f"the density must be a number of g/cm^3 above 0, got {density_g_cm3}")
-    if not ENERGIES_KEV[0] <= energy_kev <= ENERGIES_KEV[1]:
-        low, high = ENERGIES_KEV
-        raise EngineError(
-            f"materials are tabulated from {low:g} to {high:g} keV, got an energy of {energy_kev}"
-        )
+    check_energy(energy_kev)
+    elements_of(formula)
     import xraydb  # type: ignore[import-untyped]
 
-    if not formula.strip():
-        raise EngineError("the formula of the material is empty; write it like H2O or Ca5(PO4)3OH")
-    try:
-        delta, absorption, length_cm = xraydb.xray_delta_beta(formula, density_g_cm3, energy_kev * 1e3)
-    except (ValueError, IndexError) as error:
-        known = isinstance(error, ValueError)
-        reason = str(error).splitlines()[0].rstrip(":") if known else "an element is not in the tables"
-        raise EngineError(
-            f"the formula {formula!r} cannot be looked up: {reason}; write it like H2O or Ca5(PO4)3OH"
-        ) from error
+    delta, absorption, length_cm = xraydb.xray_delta_beta(formula, density_g_cm3, energy_kev * 1e3)
     beta = HC_KEV_UM / energy_kev * 1e-4 / (4 * math.pi * float(length_cm))
     if not (delta > 0 and beta > 0):
         raise EngineError(

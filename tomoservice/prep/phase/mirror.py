@@ -34,7 +34,7 @@ class MirroredFrames:
 
     def __init__(self, rows: int, columns: int, reach: int) -> None:
         self._size = (rows, columns)
-        self._shape = (_quick_length(rows, reach), _quick_length(columns, reach))
+        self._shape = mirrored_shape(rows, columns, reach)
 
     @property
     def frequencies(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -90,6 +90,11 @@ def load(frame: NDArray[np.generic], out: Image, name: str) -> None:
         f"{name} is {frame[row, column]} at row {row}, column {column} ({np.count_nonzero(~finite)} such "
         "values); flat-field correction and outlier removal repair them"
     )
+
+
+def mirrored_shape(rows: int, columns: int, reach: int) -> tuple[int, int]:
+    """Return the rows and columns of a frame, as many mirrored ones behind them as make transforms quick."""
+    return _quick_length(rows, reach), _quick_length(columns, reach)
 
 
 def _quick_length(length: int, reach: int) -> int:

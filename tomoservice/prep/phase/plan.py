@@ -149,12 +149,7 @@ class _Continued:
 
     def __init__(self, retrieval: Retrieval, rows: int, columns: int) -> None:
         self._size = (rows, columns)
-        reach = row_margin(retrieval)
-        if reach > FARTHEST:
-            raise EngineError(
-                f"the filter reaches {reach} pixels, too far for phase.padding 'edge' (at most {FARTHEST}); "
-                "are the units right? Padding 'reflect' has no such limit"
-            )
+        reach = check_reach(row_margin(retrieval))
         padded_rows, padded_columns = (
             fft.next_fast_len(length + 2 * reach + 1, real=True) for length in (rows, columns)
         )
@@ -186,3 +181,13 @@ class _Continued:
         spectrum *= self._transfer
         spectrum = fft.ifft(spectrum, axis=0, overwrite_x=True)
         out[...] = fft.irfft(spectrum[:rows], padded_columns, axis=1)[:, :columns]
+
+
+def check_reach(reach: int) -> int:
+    """Return how many pixels a frame is really padded by, or refuse to pad by so many."""
+    if reach > FARTHEST:
+        raise EngineError(
+            f"the filter reaches {reach} pixels, too far for phase.padding 'edge' (at most {FARTHEST}); "
+            "are the units right? Padding 'reflect' has no such limit"
+        )
+    return reach

@@ -89,8 +89,13 @@ class Retrieval:
 
     @property
     def blur_pixels(self) -> float:
-        """Length over which Paganin's filter averages, pixels: it falls off like ``exp(-r / length)``."""
-        return math.sqrt(self.delta_beta / (4 * math.pi * self.space.fresnel_number))
+        """Length over which Paganin's filter averages, pixels; see `blur_pixels`."""
+        return blur_pixels(self.delta_beta, self.space)
+
+
+def blur_pixels(delta_beta: float, space: FreeSpace) -> float:
+    """Return over which length Paganin's filter averages, pixels: it falls off like ``exp(-r / length)``."""
+    return math.sqrt(delta_beta / (4 * math.pi * space.fresnel_number))
 
 
 def transfer(

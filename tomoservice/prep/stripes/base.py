@@ -85,7 +85,7 @@ def remove_stripes(
 
     def work(row: int) -> None:
         sinogram = np.ascontiguousarray(stack[row], np.float32)
-        _check_values(sinogram, row)
+        check_values(sinogram, row)
         result[row] = method.corrected(sinogram)
 
     for_each(work, range(len(stack)), threads)
@@ -119,7 +119,8 @@ def above(name: str, value: float, limit: float) -> None:
         raise EngineError(msg)
 
 
-def _check_values(sinogram: Sinogram, row: int) -> None:
+def check_values(sinogram: Sinogram, row: int) -> None:
+    """Refuse a sinogram (angle, column) with a value that is not finite, or beyond 1e15."""
     # A NaN makes both comparisons false.
     if sinogram.min() >= -LARGEST_VALUE and sinogram.max() <= LARGEST_VALUE:
         return

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, field_validator
 
-from tomoservice.recipe.stages.base import Integer, Number, StageModel, unit
-from tomoservice.recipe.stages.frames import Range
+from tomoservice.recipe.stages.base import Integer, Number, StageModel, plain_number, unit
+from tomoservice.recipe.stages.frames import Index, Range
 
 Positive = Annotated[Number, Field(gt=0)]
+# The limit stands inside, where the schema of an optional number has it.
+OpenBeam = Annotated[float, Field(gt=0), BeforeValidator(plain_number)]
 
 
 class NoNormalisation(StageModel):
@@ -61,6 +64,10 @@ class _Divided(StageModel):
     bad_frames: Literal["leave_out", "keep"] = Field("leave_out", title="Bad flats and darks")
     """What to do with flats and darks that differ from the others (shutter closed, sample in the beam,
     saturated, lost): leave them out, with a note, or use them all."""
+    exclude_flats: tuple[Index, ...] = Field((), title="Excluded flats", json_schema_extra=unit("flat"))
+    """Numbers of flats that are left out in any case, counted from 0 in the order of acquisition."""
+    exclude_darks: tuple[Index, ...] = Field((), title="Excluded darks", json_schema_extra=unit("dark"))
+    """Numbers of darks that are left out in any case, counted from 0 in the order of acquisition."""
     bad_pixels: Literal["bridge", "keep"] = Field("bridge", title="Hot and noisy pixels")
     """What to do with pixels that are hot, saturated or very noisy: interpolate from their neighbours in the
     detector row, as is always done with dead ones, or use what they recorded."""
@@ -90,6 +97,16 @@ class StandardFlatField(_Divided):
     missing_flats: Literal["error", "ignore"] = Field("error", title="Without flats")
     """What to do with a scan that has no flats: stop with an error, or take the beam to be uniform and as
     bright as the brightest part of the projections."""
+    open_beam: OpenBeam | None = Field(None, title="Open beam", json_schema_extra=unit("count"))
+    """Counts of the open beam, dark level included, for a scan without flats; null takes the brightest
+    percent of a few projections."""
+
+    @field_validator("flat_positions")
+    @classmethod
+    def _ascending(cls, positions: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if positions is not None and any(not low < high for low, high in pairwise(positions)):
+            raise ValueError(f"the positions must ascend, got {list(positions)}")
+        return positions
 
 
 class DynamicFlatField(_Divided):

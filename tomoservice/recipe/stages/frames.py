@@ -50,8 +50,8 @@ class Frames(StageModel):
     """Numbers of projections that are left out, counted from 0 in the order of acquisition: lost ones, or
     those in which the sample moved."""
     lost: Literal["leave_out", "error"] = Field("leave_out", title="Lost projections")
-    """What to do with projections that are all zero or not finite: leave them out and say so (as long as
-    they are few), or stop with an error."""
+    """What to do with projections that are all zero, not finite or without beam: leave them out and say so
+    (as long as they are few), or stop with an error."""
     binning: Integer = Field(1, ge=1, le=32, title="Binning", json_schema_extra=unit("pixel"))
     """Average so many rows and columns into one pixel after flat-field correction. Rows and columns that
     do not fill a binned pixel are left out at the end."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.recon.base import Padding, ReconstructionOptions, Slab
 from tomoservice.recon.fourier.geometry import Group
-from tomoservice.recon.fourier.response import Response, Span, make_response
+from tomoservice.recon.fourier.response import Kernels, Response, Span, make_response
 from tomoservice.recon.fourier.workspace import LANES
 from tomoservice.recon.half_acquisition import overlap_weights
 
@@ -19,6 +21,16 @@ def rows_of_group(slab: Slab, first: int) -> range:
     """Return the places in the slab of the group whose first detector row is `first`."""
     start = max(first - slab.first_row, 0)
     return range(start, min(first + LANES - slab.first_row, len(slab.sinograms)))
+
+
+class GroupNumbers(NamedTuple):
+    """What the filter multiplies the sixteen slices of a group by; see the fields of `Group`."""
+
+    response: Response
+    weights: NDArray[np.float32]
+    factor: NDArray[np.float32]
+    shifts: NDArray[np.float32]
+    edges: NDArray[np.float32]
 
 
 class GroupMaker:
@@ -38,6 +50,7 @@ class GroupMaker:
         self._columns = columns
         self._reach = reach
         self._options = options
+        self._kernels = Kernels(options)
         self._last: tuple[Span, Response] | None = None
 
     def parts(self, slab: Slab, first: int) -> list[NDArray[np.int64]]:
@@ -66,7 +79,7 @@ class GroupMaker:
         last = self._last
         if last is not None and last[0] == span:
             return last[1]
-        response = make_response(span, self._options, edges=edges)
+        response = make_response(span, self._options, edges=edges, kernels=self._kernels)
         # Another thread may do the same at the same time; either's is right.
         self._last = span, response
         return response
@@ -74,25 +87,29 @@ class GroupMaker:
     def make(self, slab: Slab, first: int, rows: NDArray[np.int64]) -> tuple[Group, Response]:
         """Prepare one of the `parts` of the group whose first detector row is `first`."""
         lanes = rows - (first - slab.first_row)
-        axes = np.full(LANES, slab.axes[rows[0]])
-        axes[lanes] = slab.axes[rows]
+        numbers = self.numbers(slab.axes[rows], lanes)
         present = np.zeros(LANES, np.float32)
         present[lanes] = 1
         base, stride = slab.sinograms.ctypes.data, slab.sinograms.strides[0]
         sinograms = np.full(LANES, base + stride * rows[0], np.int64)
         sinograms[lanes] = base + stride * rows
-        response = self.response(axes)
-        numbers, shifts, edges = self._factors(response, axes)
         group = Group(
             sinograms=sinograms,
             present=present,
-            response=numbers,
-            weights=self._weights(axes),
-            shifts=shifts,
-            edges=edges,
+            response=numbers.factor,
+            weights=numbers.weights,
+            shifts=numbers.shifts,
+            edges=numbers.edges,
             bad=np.zeros(LANES, np.int64),
         )
-        return group, response
+        return group, numbers.response
+
+    def numbers(self, axes: NDArray[np.float64], lanes: NDArray[np.int64]) -> GroupNumbers:
+        """Return what the axes of some lanes make of the filter; absent lanes have the first one's axis."""
+        every = np.full(LANES, axes[0])
+        every[lanes] = axes
+        response = self.response(every)
+        return GroupNumbers(response, self._weights(every), *self._factors(response, every))
 
     def _weights(self, axes: NDArray[np.float64]) -> NDArray[np.float32]:
         if not self._options.half_acquisition:
@@ -104,7 +121,7 @@ class GroupMaker:
     def _factors(
         self, response: Response, axes: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Return the fields `response`, `shifts` and `edges` of a group."""
+        """Return the factor, the shifts and the edges of `GroupNumbers`."""
         length = response.length
         edges = np.empty((0, 6), np.float32)
         if response.edges is not None:

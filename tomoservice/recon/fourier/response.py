@@ -83,7 +83,8 @@ class Span:
     def length(self) -> int:
         """Samples of the padded projection."""
         spread = math.ceil(self.highest - self.lowest)
-        return 2 * good_length((self.columns + 2 * self.reach + spread) / 2)
+        # Of slices smaller than the detector more than is needed: kernels take the second half for empty.
+        return 2 * good_length(max((self.columns + 2 * self.reach + spread) / 2, self.columns))
 
     @property
     def differences(self) -> tuple[int, int]:
@@ -92,7 +93,30 @@ class Span:
         return low, math.ceil(self.highest + self.reach)
 
 
-def make_response(span: Span, options: ReconstructionOptions, *, edges: bool) -> Response:
+class Kernels:
+    """A filter's kernels by their length, each computed once: the axes of slices hardly change it.
+
+    Parameters
+    ----------
+    options
+        The filter.
+    """
+
+    def __init__(self, options: ReconstructionOptions) -> None:
+        self._options = options
+        self._made: dict[int, NDArray[np.float64]] = {}
+
+    def __call__(self, length: int) -> NDArray[np.float64]:
+        """Return the kernel at differences 0, 1, ..., -1; not to be modified."""
+        # Another thread may do the same at the same time; either's is right.
+        if length not in self._made:
+            self._made[length] = _long_kernel(self._options, length)
+        return self._made[length]
+
+
+def make_response(
+    span: Span, options: ReconstructionOptions, *, edges: bool, kernels: Kernels | None = None
+) -> Response:
     """Return the response for the axis at ``span.lowest``.
 
     Parameters
@@ -104,11 +128,13 @@ def make_response(span: Span, options: ReconstructionOptions, *, edges: bool) ->
     edges
         Whether each projection goes on beyond the detector with its outermost values, fading over half its
         width.
+    kernels
+        Keeps what responses for other axes share.
     """
     length = span.length
     low, high = span.differences
     far = max(-low, high) + length + span.columns
-    kernel = _long_kernel(options, 2 * good_length(far))
+    kernel = (kernels or Kernels(options))(2 * good_length(far))
     cyclic = _wrapped(kernel, low, high, length)
     frequency = fft.fftshift(fft.fftfreq(length))
     shift = np.exp(2j * np.pi * frequency * span.lowest) / length

@@ -6,7 +6,6 @@ the geometry (ASTRA's "parallel_vec"), nothing is resampled (van Aarle et al. 20
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,10 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tomoservice.devices import Obstacle
 from tomoservice.errors import EngineError
 from tomoservice.recon.iterative.projector import SliceGeometry
-
-logger = logging.getLogger(__name__)
 
 # On a processor ASTRA takes 4 to 6 ns for a pixel and a projection, and hears nothing meanwhile.
 UPDATES_PER_CALL = 30_000_000
@@ -35,25 +33,25 @@ class Device(StrEnum):
 
 
 @cache
-def best_device() -> Device:
-    """Return the device that projects fastest here.
+def astra_obstacle(index: int = 0) -> Obstacle | None:
+    """Return why ASTRA cannot project on a CUDA device, or None if it can.
 
     ASTRA makes a projector for a device that is not there without complaint, and fails when it runs: so one
-    very small projection is made, once in a process, and the log says why the processor was chosen.
+    very small projection is made, once in a process.
     """
     import astra
 
     # What ASTRA would print of the failure, the log says.
     astra.log.disableScreen()
     try:
-        with AstraProjector(SliceGeometry(np.zeros(1), 2, 2, 0.5), device=Device.CUDA) as projector:
+        geometry = SliceGeometry(np.zeros(1), 2, 2, 0.5)
+        with AstraProjector(geometry, device=Device.CUDA, device_index=index) as projector:
             projector.forward(np.ones((2, 2), np.float32), np.empty((1, 2), np.float32))
     except (EngineError, astra.log.AstraError) as error:
-        logger.info("iterative methods run on the processor: %s", error)
-        return Device.CPU
+        return Obstacle(str(error))
     finally:
         astra.log.enableScreen()
-    return Device.CUDA
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +72,8 @@ class AstraProjector:
         Angles, detector, slice and axis.
     device : Device
         What computes.
+    device_index : int, default 0
+        Which CUDA device.
     groups : sequence of int, optional
         Where groups of neighbouring projections begin, for methods that take them by turns; by default they
         are all one group.
@@ -86,6 +86,7 @@ class AstraProjector:
         geometry: SliceGeometry,
         *,
         device: Device = Device.CPU,
+        device_index: int = 0,
         groups: Sequence[int] = (0,),
         between: Callable[[], None] | None = None,
     ) -> None:
@@ -93,6 +94,9 @@ class AstraProjector:
 
         size = geometry.size
         self._geometry, self._device, self._between = geometry, device, between
+        if device is Device.CUDA and device_index:
+            # ASTRA keeps it for the process, which computes on one device only.
+            astra.set_gpu_index(device_index)
         self._volume = astra.create_vol_geom(size, size)
         self._part = np.empty((size, size), np.float32)
         edges = [*groups, len(geometry.angles)]

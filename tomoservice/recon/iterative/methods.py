@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
+from tomoservice.devices import CPU, DeviceChoice
 from tomoservice.errors import EngineError
 from tomoservice.recon.base import (
+    RowsAlone,
     SliceOptions,
     checked_angles,
     checked_options,
-    sinogram_and_slice_bytes,
 )
 from tomoservice.recon.iterative import solvers
 from tomoservice.recon.iterative.options import IterativeOptions
@@ -17,11 +18,20 @@ from tomoservice.recon.iterative.plan import IterativePlan, Method
 from tomoservice.recon.iterative.problem import greatest_eigenvalue, line_and_pixel_sums, no_sums
 
 
-class _IterativeReconstructor:
-    """What the iterative methods share."""
+class _IterativeReconstructor(RowsAlone):
+    """What the iterative methods share.
+
+    Parameters
+    ----------
+    device : DeviceChoice, default the CPU
+        What projects; one that `tomoservice.recon.place` has found to answer.
+    """
 
     row_group = 1
     _method: Method
+
+    def __init__(self, device: DeviceChoice = CPU) -> None:
+        self._device = device
 
     @property
     def name(self) -> str:
@@ -40,14 +50,10 @@ class _IterativeReconstructor:
         angles = checked_angles(angles_deg, columns)
         chosen = checked_options(options, IterativeOptions, self.name)
         self._check(chosen)
-        return IterativePlan(self._method, angles, columns, chosen, threads)
+        return IterativePlan(self._method, angles, columns, chosen, threads=threads, device=self._device)
 
     def _check(self, options: IterativeOptions) -> None:
         """Refuse what the method cannot do."""
-
-    def memory_per_row(self, angles: int, columns: int, size: int | None = None) -> int:
-        """Estimate the bytes that each row of a slab takes; see `Reconstructor.memory_per_row`."""
-        return sinogram_and_slice_bytes(angles, columns, size)
 
     def memory_fixed(self, angles: int, columns: int, threads: int, size: int | None = None) -> int:
         """Estimate the bytes of the working space: some images and sinograms for each thread."""
@@ -94,3 +100,7 @@ class TvReconstructor(_IterativeReconstructor):
     """Least squares with a price on total variation: for few or noisy projections of uniform parts."""
 
     _method = Method("tv", solvers.tv, greatest_eigenvalue, images=21, sinograms=7)
+
+
+ITERATIVE = (SirtReconstructor, CglsReconstructor, SartReconstructor, EmReconstructor, TvReconstructor)
+"""All of them."""

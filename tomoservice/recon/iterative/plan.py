@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tomoservice.devices import CPU, DeviceChoice
 from tomoservice.recon.base import ReconstructionOptions, ReconstructionPlan, Slab, circle_mask
-from tomoservice.recon.iterative.astra_projector import AstraProjector, Device, best_device
+from tomoservice.recon.iterative.astra_projector import AstraProjector, Device
 from tomoservice.recon.iterative.joseph import JosephProjector
 from tomoservice.recon.iterative.options import Initial, IterationControl, IterativeOptions
 from tomoservice.recon.iterative.problem import Problem, Solver, Sums, norm
@@ -63,6 +64,8 @@ class IterativePlan:
         Checked by the method.
     threads : int, optional
         To use on the processor; the threads that fewer slices leave over share the work on each.
+    device : DeviceChoice, default the CPU
+        What projects.
     """
 
     def __init__(
@@ -71,7 +74,9 @@ class IterativePlan:
         angles: NDArray[np.float64],
         columns: int,
         options: IterativeOptions,
-        threads: int | None,
+        *,
+        threads: int | None = None,
+        device: DeviceChoice = CPU,
     ) -> None:
         self._method, self._options, self._columns = method, options, columns
         self._size = options.size or columns
@@ -82,7 +87,8 @@ class IterativePlan:
         self._angles_deg = np.rad2deg(angles)
         self._outside = ~circle_mask(self._size) if options.mask_circle else None
         self._threads = threads or available_threads()
-        self._device: Device | None = None
+        self._device = Device(device.kind)
+        self._device_index = device.index
         self._sums: tuple[float, Sums] | None = None
         self._start: ReconstructionPlan | None = None
 
@@ -116,7 +122,6 @@ class IterativePlan:
         for row in rows:
             # Refuses what is not finite, before anything long is computed.
             slab.sinogram(row)
-        self._device = self._device or best_device()
         if np.ptp(slab.axes) == 0:
             self._shared_sums(float(slab.axes[0]), steering)
         self._put_starts(slab, steering)
@@ -127,7 +132,13 @@ class IterativePlan:
     def _projector(self, axis: float, slices: int, control: IterationControl) -> ParallelProjector2D:
         geometry = SliceGeometry(self._angles, self._columns, self._size, axis)
         if self._device is Device.CUDA:
-            return AstraProjector(geometry, device=self._device, groups=self._starts, between=control.listen)
+            return AstraProjector(
+                geometry,
+                device=self._device,
+                device_index=self._device_index,
+                groups=self._starts,
+                between=control.listen,
+            )
         threads = max(1, self._threads // slices)
         return JosephProjector(geometry, threads=threads, groups=self._starts, between=control.listen)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.8
+SMALLEST_EDGE = 256
+"""Pictures with fewer pixels are enlarged by a whole number, so that a browser does not blur them."""
 
 
 def grey_window(values: NDArray[np.float32]) -> tuple[float, float]:
@@ -20,13 +24,25 @@ def grey_window(values: NDArray[np.float32]) -> tuple[float, float]:
     return (float(low), float(high)) if high > low else (float(low), float(low) + 1.0)
 
 
+def enlarged(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a small image (row, column) with every pixel repeated, others as they are."""
+    factor = max(math.ceil(SMALLEST_EDGE / max(min(image.shape), 1)), 1) if max(image.shape) < 512 else 1
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
 def write_png(path: Path, image: NDArray[np.float32], window: tuple[float, float]) -> None:
-    """Write an image (row, column) as an 8-bit grey PNG.
+    """Write an image (row, column) as an 8-bit grey PNG; the file is replaced if it exists.
+
+    Takes what `encode_png` does.
+    """
+    path.write_bytes(encode_png(image, window))
+
+
+def encode_png(image: NDArray[np.float32], window: tuple[float, float]) -> bytes:
+    """Return an image (row, column) as an 8-bit grey PNG.
 
     Parameters
     ----------
-    path
-        File, replaced if it exists.
     image
         Grey values; what is not finite is shown black.
     window
@@ -34,4 +50,6 @@ def write_png(path: Path, image: NDArray[np.float32], window: tuple[float, float
     """
     low, high = window
     scaled = np.nan_to_num((image - low) / (high - low), nan=0.0, posinf=1.0, neginf=0.0)
-    Image.fromarray((np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)).save(path)
+    buffer = io.BytesIO()
+    Image.fromarray((np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()

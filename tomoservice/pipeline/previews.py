@@ -1,0 +1,378 @@
+"""Single slices, sinograms and projections for whoever turns knobs: what a change does not touch is kept.
+
+Moving the rotation axis costs one back-projection; another removal of stripes does not read the scan again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tomoservice.axis import AxisResult
+from tomoservice.devices import AUTO, CPU, DeviceChoice
+from tomoservice.errors import InputError, RecipeError
+from tomoservice.pipeline.chain import Chain, plain_chain
+from tomoservice.pipeline.groundwork import Groundwork, ground_stages, lay_groundwork
+from tomoservice.pipeline.memory import memory_budget, piece_bytes
+from tomoservice.pipeline.options import slice_options
+from tomoservice.pipeline.plan import Plan
+from tomoservice.pipeline.prepare import Known, prepare
+from tomoservice.pipeline.preprocess import Preprocessor
+from tomoservice.pipeline.selection import select
+from tomoservice.pipeline.stages import Block, apply_steps
+from tomoservice.recipe import Recipe
+from tomoservice.recipe.stages.output import Output
+from tomoservice.recon import get_reconstructor, preview
+from tomoservice.recon.base import ReconstructionPlan
+from tomoservice.recon.iterative.options import IterationControl
+from tomoservice.recon.iterative.plan import IterativePlan
+from tomoservice.scan import TomoScan
+
+Kept = TypeVar("Kept")
+BEFORE_AXIS = ("frames", "flat_field", "minus_log", "rotation_axis")
+BEFORE_SINOGRAM = ("frames", "flat_field", "outliers", "stripes", "phase", "minus_log", "beam_hardening")
+"""Stages that a corrected sinogram depends on, beside the tilt of the axis."""
+PLANS = 8
+"""Geometries of the reconstruction that are kept."""
+CACHE_SHARE = 4
+"""Part of the memory budget that kept frames and sinograms may take: one over this."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A picture, and what was done for it."""
+
+    image: NDArray[np.float32]
+    """(y, x) slice, (angle, column) sinogram or (row, column) projection."""
+    resolved: Recipe
+    """The recipe with every automatic value filled in."""
+    notes: tuple[str, ...]
+    """What had to be decided, in sentences."""
+    axis: AxisResult | None
+    """How the rotation axis was found, if it was searched."""
+    timings_s: dict[str, float] = field(default_factory=dict)
+    """Seconds per stage; stages that were kept from before are absent."""
+
+
+class Previewer:
+    """Makes previews of one scan; safe for several threads, which share what is kept.
+
+    Parameters
+    ----------
+    scan
+        The scan; it is only read.
+    memory_bytes
+        Memory budget; by default half of what is free now.
+    """
+
+    def __init__(self, scan: TomoScan, *, memory_bytes: int | None = None) -> None:
+        self.scan = scan
+        self._budget = memory_budget(memory_bytes)
+        cache = self._budget // CACHE_SHARE
+        self._grounds: _Cache[Groundwork] = _Cache(count=4)
+        self._axes: _Cache[AxisResult] = _Cache(count=16)
+        self._recorded: _Cache[Block] = _Cache(size=cache // 2, size_of=lambda block: block.sinograms.nbytes)
+        self._sinograms: _Cache[NDArray[np.float32]] = _Cache(size=cache // 2, size_of=lambda one: one.nbytes)
+        self._plans: _Cache[ReconstructionPlan] = _Cache(count=PLANS)
+
+    def slice(
+        self,
+        recipe: Recipe,
+        z: int,
+        *,
+        device: DeviceChoice = AUTO,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Preview:
+        """Return a slice of the volume that a recipe would give, in float32.
+
+        Parameters
+        ----------
+        recipe
+            As asked.
+        z
+            Number of the slice.
+        device
+            What computes it, as in `prepare`.
+        cancelled
+            Asked now and then whether to stop.
+
+        Returns
+        -------
+        Preview
+            Its image is (y, x), in the recipe's units. Grey values agree with the volume's to 1e-3 of the
+            largest.
+
+        Raises
+        ------
+        RecipeError
+            If the recipe does not fit the scan, or the volume has no slice `z`.
+        TomoserviceError
+            As `prepare`.
+        """
+        watch = _Watch()
+        plan = self._planned(recipe, watch, cancelled, device)
+        _check_inside("z", z, plan.shape[0], recipe)
+        sinogram = self._sinogram(plan, z, watch, cancelled)
+        recon = self._recon(plan)
+        with watch("reconstruct"):
+            axes, first_row = plan.axes(z, z + 1), plan.selection.first_row + z
+            if isinstance(recon, IterativePlan):
+                control = IterationControl(cancelled=cancelled or _never)
+                slices = recon.execute(sinogram, axes, first_row=first_row, control=control)
+            else:
+                slices = preview(recon, sinogram, axes, first_row=first_row)
+        with watch("finish"):
+            finisher = plan.finisher
+            finisher.apply(slices)
+            image = np.ascontiguousarray(slices[0, finisher.rows, finisher.columns])
+        return _preview(image, plan, watch)
+
+    def sinogram(
+        self, recipe: Recipe, z: int, *, corrected: bool = True, cancelled: Callable[[], bool] | None = None
+    ) -> Preview:
+        """Return the sinogram (angle, column) behind a slice, as reconstructed or as the beam leaves it.
+
+        Takes and raises what `slice` does.
+        """
+        watch = _Watch()
+        plan = self._planned(recipe, watch, cancelled)
+        _check_inside("z", z, plan.shape[0], recipe)
+        if corrected:
+            return _preview(self._sinogram(plan, z, watch, cancelled)[0].copy(), plan, watch)
+        block = self._block(plan, plan.chain.without_steps(), z, watch, cancelled)
+        return _preview(block.sinograms[0].copy(), plan, watch)
+
+    def projection(self, recipe: Recipe, number: int, *, corrected: bool = True) -> Preview:
+        """Return a projection (row, column) in full: raw counts, or line integrals after the flat field.
+
+        Parameters
+        ----------
+        recipe
+            As asked; its stages up to the logarithm matter.
+        number
+            Line of the sinograms: projections that are kept, sorted by angle.
+        corrected
+            Whether to divide by the beam and take the logarithm.
+
+        Raises
+        ------
+        RecipeError
+            If there is no projection `number`.
+        TomoserviceError
+            As `prepare`.
+        """
+        watch = _Watch()
+        if not corrected:
+            return self._recorded_projection(recipe, number, watch)
+        ground = self._ground(recipe, watch, None)
+        _check_inside("projection", number, ground.selection.angles_deg.size, recipe)
+        pre = Preprocessor(self.scan, ground.selection, ground.beam, plain_chain(recipe))
+        with watch("flat_field"):
+            image = pre.projections((number,), slice(0, self.scan.shape[1]))[0]
+        return Preview(np.ascontiguousarray(image), recipe, ground.notes, None, watch.seconds)
+
+    def _recorded_projection(self, recipe: Recipe, number: int, watch: _Watch) -> Preview:
+        notes: tuple[str, ...]
+        try:
+            ground = self._ground(recipe, watch, None)
+            selection, notes = ground.selection, ground.notes
+        except InputError as error:
+            # Flats that are missing, say, do not hide what was recorded.
+            selection, notes = select(self.scan, recipe), (str(error),)
+        _check_inside("projection", number, selection.angles_deg.size, recipe)
+        place = int(np.flatnonzero(selection.places == number)[0])
+        with watch("read"):
+            frame = self.scan.projections[int(selection.projections[place])]
+        return Preview(np.ascontiguousarray(frame, np.float32), recipe, notes, None, watch.seconds)
+
+    def plan(self, recipe: Recipe, *, cancelled: Callable[[], bool] | None = None) -> Plan:
+        """Return the plan of a recipe, with what is known already; raises what `prepare` does."""
+        return self._planned(recipe, _Watch(), cancelled)
+
+    def close(self) -> None:
+        """Close the scan."""
+        self.scan.close()
+
+    def _planned(
+        self,
+        recipe: Recipe,
+        watch: _Watch,
+        cancelled: Callable[[], bool] | None,
+        device: DeviceChoice = CPU,
+    ) -> Plan:
+        shown = recipe.changed(output=Output(units=recipe.output.units, crop=recipe.output.crop))
+        ground = self._ground(shown, watch, cancelled)
+        key = _part(shown, BEFORE_AXIS)
+        with watch("plan"):
+            plan = prepare(
+                self.scan,
+                shown,
+                known=Known(ground, self._axes.get(key)),
+                device=device,
+                memory_bytes=self._budget,
+                cancelled=cancelled,
+            )
+        if plan.axis is not None:
+            self._axes.put(key, plan.axis)
+        return plan
+
+    def _ground(self, recipe: Recipe, watch: _Watch, cancelled: Callable[[], bool] | None) -> Groundwork:
+        def lay() -> Groundwork:
+            with watch("look"):
+                selection = select(self.scan, recipe)
+                return lay_groundwork(
+                    self.scan, recipe, selection, self._budget, progress=_silent, cancelled=cancelled
+                )
+
+        return self._grounds.keep(ground_stages(recipe).hash, lay)
+
+    def _sinogram(
+        self, plan: Plan, z: int, watch: _Watch, cancelled: Callable[[], bool] | None
+    ) -> NDArray[np.float32]:
+        """Return the sinogram (1, angle, column) behind a slice; not to be modified."""
+        tilted = plan.resolved.rotation_axis if plan.tilt_deg else None
+        key = (_part(plan.resolved, BEFORE_SINOGRAM), tilted, z)
+
+        def make() -> NDArray[np.float32]:
+            block = self._block(plan, plan.chain, z, watch, cancelled)
+            copy = Block(block.sinograms.copy(), block.start)
+            steps = plan.chain.steps
+            done = apply_steps(steps, copy, (z, z + 1), plan.selection, watch, cancelled)
+            return np.ascontiguousarray(done.sinograms)
+
+        return self._sinograms.keep(key, make)
+
+    def _block(
+        self, plan: Plan, chain: Chain, z: int, watch: _Watch, cancelled: Callable[[], bool] | None
+    ) -> Block:
+        """Return the rows around a slice, divided by the beam; not to be modified."""
+        selection = plan.selection
+        low, high = selection.rows_around(z, z + 1, chain.margin)
+        key = (ground_stages(plan.resolved).hash, chain.minimum_transmission, low, high)
+
+        def read() -> Block:
+            pre = Preprocessor(self.scan, selection, plan.beam, chain, piece_bytes(self._budget))
+            recorded = pre.recorded(
+                selection.detector_rows(low, high),
+                selection.columns,
+                selection.binning,
+                timed=watch,
+                cancelled=cancelled,
+            )
+            return Block(recorded, low)
+
+        return self._recorded.keep(key, read)
+
+    def _recon(self, plan: Plan) -> ReconstructionPlan:
+        angles, width = plan.selection.angles_deg, plan.selection.width
+        stage = plan.resolved.reconstruction
+        options = slice_options(stage, plan.size)
+        digest = hashlib.sha256(np.ascontiguousarray(angles).data).hexdigest()
+
+        def make() -> ReconstructionPlan:
+            return get_reconstructor(stage.method, plan.device).plan(angles, width, options)
+
+        return self._plans.keep((stage.method, plan.device, digest, width, options), make)
+
+
+class _Cache(Generic[Kept]):
+    """Keeps what was used last: so many, or so many bytes of them. Each is made by one thread."""
+
+    def __init__(
+        self,
+        *,
+        count: int | None = None,
+        size: int | None = None,
+        size_of: Callable[[Kept], int] | None = None,
+    ) -> None:
+        self._most = count if size is None else size
+        self._size_of = size_of or _one
+        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+        self._turns: dict[Hashable, threading.Lock] = {}
+
+    def get(self, key: Hashable) -> Kept | None:
+        """Return what is kept, or None."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: Hashable, value: Kept) -> None:
+        """Keep something."""
+        with self._lock:
+            if key in self._kept:
+                return
+            self._kept[key] = value
+            self._size += self._size_of(value)
+            while self._most is not None and self._size > self._most and len(self._kept) > 1:
+                self._size -= self._size_of(self._kept.popitem(last=False)[1])
+
+    def keep(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """Return what is kept, made now if it is not there."""
+        with self._lock:
+            turn = self._turns.setdefault(key, threading.Lock())
+        try:
+            with turn:
+                kept = self.get(key)
+                if kept is None:
+                    kept = make()
+                    self.put(key, kept)
+                return kept
+        finally:
+            with self._lock:
+                self._turns.pop(key, None)
+
+
+class _Watch:
+    """Sums up the seconds that stages take."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+
+
+def _preview(image: NDArray[np.float32], plan: Plan, watch: _Watch) -> Preview:
+    return Preview(image, plan.resolved, plan.notes, plan.axis, watch.seconds)
+
+
+def _part(recipe: Recipe, stages: tuple[str, ...]) -> str:
+    content: dict[str, Any] = {name: getattr(recipe, name).model_dump(mode="json") for name in stages}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _check_inside(name: str, number: int, count: int, recipe: Recipe) -> None:
+    if not 0 <= number < count:
+        raise RecipeError(
+            f"{name}: got {number}, but this recipe gives 0 to {count - 1}", name=recipe.name or "recipe"
+        )
+
+
+def _one(_kept: object) -> int:
+    return 1
+
+
+def _never() -> bool:
+    return False
+
+
+def _silent(_stage: str) -> None:
+    """Tell nobody."""
