@@ -11,22 +11,26 @@ import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from fastapi import HTTPException
 from pydantic import ValidationError
 from tiled.structures.core import Spec, StructureFamily
 
-from tomoservice.catalog.record import ReconstructionMetadata, first_problem
+from tiled_config.refusals import CONFLICT, UNPROCESSABLE, check_content, refuse
+from tiled_config.stored import stored_metadata
+from tomoservice.catalog import names
+from tomoservice.catalog.priorities import ASKED_FOR, JobPriority
+from tomoservice.catalog.record import ReconstructionMetadata, SweepMetadata, first_problem
 from tomoservice.catalog.states import INITIAL_STATES, State, is_legal
 from tomoservice.errors import RecipeError
-from tomoservice.recipe import parse_recipe
+from tomoservice.recipe import parse_recipe, parse_sweep
+from tomoservice.recipe.problems import shown
 
 KNOWN_VERSIONS = (None, "1")
-RECIPE_MAY_CHANGE = (State.VIRTUAL, State.QUEUED, State.FAILED, State.CANCELLED)
-"""Nobody computes by the recipe, and no volume claims to come from it."""
+FIXED = ("recipe", "priority", "batch", "rerun_of")
+"""What a reconstruction was asked for with."""
+WAYS_OUT = {"priority": "create a child control-priority"}
+"""What to do instead of changing those; otherwise, to ask for another reconstruction."""
 RECORDED = ("resolved_recipe", "resolved_recipe_hash", "geometry", "notes", "provenance", "raw_uid")
 """What is said of a volume that is done, beside its recipe."""
-CONFLICT = 409
-UNPROCESSABLE = 422
 
 
 async def validate_reconstruction(
@@ -61,6 +65,7 @@ async def validate_reconstruction(
         _refuse("specs", f"version {spec.version!r} of TomoReconstruction is unknown; known is '1'")
     if entry is None and structure_family not in (None, StructureFamily.container):
         _refuse("structure_family", f"a TomoReconstruction is a container, not {structure_family}")
+    check_content(names.RECONSTRUCTION_SPEC, metadata)
     completed = _completed(metadata)
     try:
         record = ReconstructionMetadata.model_validate(completed)
@@ -68,11 +73,14 @@ async def validate_reconstruction(
         _refuse(*first_problem(error))
     _check_recipe(completed)
     if entry is None:
+        if record.priority not in ASKED_FOR:
+            wanted = " or ".join(priority.value for priority in ASKED_FOR)
+            _refuse("priority", f"{record.priority.value!r} cannot be asked for, only {wanted}")
         if record.status.state not in INITIAL_STATES:
             wanted = " or ".join(state.value for state in INITIAL_STATES)
             _refuse("status.state", f"a new reconstruction is {wanted}, not {record.status.state.value}")
     else:
-        _check_change(entry.metadata(), record)
+        _check_change(await stored_metadata(entry), record)
     if completed == metadata:
         return None
     # Tiled 0.2.20 stores what a validator returns when metadata is changed, but what the client sent when
@@ -81,12 +89,57 @@ async def validate_reconstruction(
     return metadata
 
 
-def _completed(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata with the parts of `status` that a plain client may leave out."""
-    status = metadata.get("status")
+async def validate_sweep(
+    spec: Spec,
+    metadata: dict[str, Any],
+    entry: Any,
+    structure_family: StructureFamily | None,
+    structure: object,
+) -> dict[str, Any] | None:
+    """Check a TomoSweep when it is created or its metadata changes; takes and returns as above."""
+    del structure
+    kind = names.SWEEP_SPEC
+    if spec.version not in KNOWN_VERSIONS:
+        _refuse("specs", f"version {spec.version!r} of {kind} is unknown; known is '1'", kind=kind)
+    if entry is None and structure_family not in (None, StructureFamily.container):
+        _refuse("structure_family", f"a {kind} is a container, not {structure_family}", kind=kind)
+    check_content(kind, metadata)
+    try:
+        sweep = parse_sweep(metadata.get("sweep"))
+    except RecipeError as error:
+        _refuse("sweep", "; ".join(error.problems), kind=kind)
+    if entry is not None and (await stored_metadata(entry)).get("sweep") != metadata.get("sweep"):
+        _refuse("sweep", "cannot be changed; make another sweep", CONFLICT, kind=kind)
+    status = metadata.get("status", {})
     if not isinstance(status, Mapping):
-        return dict(metadata)
-    return {**metadata, "status": {"attempt": 0, "message": "", "time": time.time(), **status}}
+        _refuse("status", f"is a mapping, got {shown(status)}", kind=kind)
+    status = {"state": State.VIRTUAL.value, "message": "", "time": time.time(), **status}
+    try:
+        content = SweepMetadata.model_validate({**metadata, "status": status})
+    except ValidationError as error:
+        _refuse(*first_problem(error), kind=kind)
+    state = content.status.state
+    if state not in (State.VIRTUAL, State.FAILED):
+        _refuse("status.state", f"a sweep is virtual, or failed, never {state.value!r}", kind=kind)
+    completed = {
+        **metadata,
+        "sweep": sweep.model_dump(mode="json") if entry is None else metadata["sweep"],
+        "labels": sweep.labels,
+        "status": status,
+    }
+    if completed == metadata:
+        return None
+    metadata.update(completed)
+    return metadata
+
+
+def _completed(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata with what a plain client may leave out."""
+    completed = {"priority": JobPriority.NORMAL.value, **metadata}
+    status = metadata.get("status")
+    if isinstance(status, Mapping):
+        completed["status"] = {"attempt": 0, "message": "", "time": time.time(), **status}
+    return completed
 
 
 def _check_recipe(metadata: dict[str, Any]) -> None:
@@ -108,7 +161,7 @@ def _check_change(before: Mapping[str, Any], after: ReconstructionMetadata) -> N
         _refuse(
             "status.attempt",
             f"attempt {old.attempt} works on it, this is attempt {new.attempt}",
-            status_code=409,
+            status_code=CONFLICT,
         )
     takeover = new.state is old.state is State.RUNNING
     if new.state is not old.state and not is_legal(old.state, new.state):
@@ -116,17 +169,14 @@ def _check_change(before: Mapping[str, Any], after: ReconstructionMetadata) -> N
     if not takeover and new.state is old.state and new.attempt != old.attempt:
         _refuse("status.attempt", f"{new.attempt} does not belong to state {old.state.value}", CONFLICT)
     then, now = earlier.model_dump(), after.model_dump()
-    for name in _fixed(old.state):
+    # The volume was described by the recipe, and slices of it may have been read.
+    for name in (*FIXED, *RECORDED) if old.state is State.DONE else FIXED:
         if now.get(name) != then.get(name):
-            _refuse(name, f"cannot be changed while it is {old.state.value}; ask for another", CONFLICT)
+            way_out = WAYS_OUT.get(name, "ask for another reconstruction")
+            _refuse(name, f"cannot be changed; {way_out}", CONFLICT)
 
 
-def _fixed(state: State) -> tuple[str, ...]:
-    """Return which metadata must stay as they are in a state."""
-    if state is State.DONE:
-        return ("recipe", *RECORDED)
-    return () if state in RECIPE_MAY_CHANGE else ("recipe",)
-
-
-def _refuse(field: str, reason: str, status_code: int = UNPROCESSABLE) -> NoReturn:
-    raise HTTPException(status_code, detail=f"TomoReconstruction: {field}: {reason}")
+def _refuse(
+    field: str, reason: str, status_code: int = UNPROCESSABLE, *, kind: str = names.RECONSTRUCTION_SPEC
+) -> NoReturn:
+    refuse(kind, field, reason, status_code)

@@ -72,6 +72,10 @@ SLOW_RECIPE = {
 """With `SLOW`: six slabs that take a quarter of a second or more each."""
 
 
+FOURIER = {"rotation_axis": {"method": "value", "value": 47.5}}
+"""With `SLOW`: six slabs that take no time."""
+
+
 def reconstructed(scan: SmallScan, recipe: dict[str, Any]) -> NDArray[np.float32]:
     """Compute the volume (z, y, x) from arrays in memory, without files, catalogue, store or conductor."""
     frames = scan.frames()

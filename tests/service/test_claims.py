@@ -12,8 +12,9 @@ import pytest
 from tests.service.conftest import connected
 from tomoservice.catalog import claims
 from tomoservice.catalog.claims import Claim, Worker, crashes_before, latest_lease, try_claim
-from tomoservice.catalog.names import CONTROL_CANCEL, attempt_of, claim_key, is_key
-from tomoservice.catalog.nodes import create_container, ensure_container, reconstruction_spec, request_cancel
+from tomoservice.catalog.controls import Verb, ask
+from tomoservice.catalog.names import attempt_of, claim_key, is_key
+from tomoservice.catalog.nodes import create_container, ensure_container, reconstruction_spec
 from tomoservice.catalog.states import State
 from tomoservice.catalog.transport import ConflictError, translated
 from tomoservice.catalog.writer import Progress, ReconstructionWriter
@@ -189,14 +190,14 @@ def test_an_overtaken_worker_writes_no_progress_and_leaves_requests_alone(queued
     first.release()
     second = claimed(queued)
     ReconstructionWriter(second).progress(Progress("reconstructing", 1, 2))
-    request_cancel(queued)
+    ask(queued, Verb.CANCEL)
     writer = ReconstructionWriter(first)
     with pytest.raises(ClaimLostError):
         writer.progress(Progress("done", 2, 2))
     with pytest.raises(ClaimLostError):
-        writer.forget_cancel()
+        writer.end(State.CANCELLED)
     assert queued["progress"].metadata["percent"] == 50
-    assert CONTROL_CANCEL in list(queued)
+    assert "control-cancel" in list(queued)
 
 
 def test_a_state_that_was_stored_may_be_stored_again_by_the_same_attempt(queued: Any) -> None:
@@ -227,3 +228,24 @@ def test_keys_that_lead_elsewhere_are_none() -> None:
     assert not any(
         is_key(key) for key in ("", ".", "..", ".a", "a/b", "a%2Fb", "a b", "a\n", "\u0661", "a" * 129)
     )
+
+
+def test_a_progress_that_somebody_deletes_is_made_anew(queued: Any) -> None:
+    writer = ReconstructionWriter(claimed(queued))
+    writer.progress(Progress("reconstructing", 1, 4))
+    queued["progress"].delete()
+    writer.progress(Progress("reconstructing", 2, 4))
+    assert queued["progress"].metadata["percent"] == 50
+
+
+def test_a_holder_whose_machine_slept_looks_before_it_writes(
+    queued: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = claimed(queued)
+    queued.create_container("claim-2", metadata={"attempt": 2})
+    # Nobody takes over from a live lease, so nothing is asked.
+    first.check()
+    later = time.time() + LEASE_S + 1
+    monkeypatch.setattr("tomoservice.catalog.claims.time.time", lambda: later)
+    with pytest.raises(ClaimLostError):
+        first.check()

@@ -27,11 +27,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from callbacks import ReconstructionTrigger, RunPublisher, TriggerRule
+from callbacks import ReconstructionTrigger, Rule, Rules, RunPublisher
 from callbacks.encoding import decode, encode
-from callbacks.impatience import RawRuns
 from callbacks.journal import Journal
 from callbacks.publication import Publication
+from callbacks.raw_runs import RawRuns
 from tests.service.conftest import connected, pace, wait_for
 from tests.service.scans import Document, SmallScan, documents, publish
 from tomoservice.catalog.transport import ConflictError
@@ -314,6 +314,56 @@ def test_what_a_killed_process_leaves_is_published_as_it_is(
     assert journals(spool) == []
 
 
+def test_where_documents_come_from_elsewhere_a_run_goes_on_in_the_next_process(
+    tomo: Tomo, quiet_service: RunningService, spool: Path
+) -> None:
+    docs, ended = plain_run(25), plain_run()
+    where = (quiet_service.uri, quiet_service.api_key)
+    with RunPublisher(*where, spool=spool, go_on=True) as first:
+        for name, doc in docs[:10]:
+            first.take(name, doc)
+        uid = str(docs[0][1]["uid"])
+        wait_for(lambda: arrived(tomo, uid))
+    killed = Journal(spool / f"{ended[0][1]['uid']}.jsonl")
+    send(killed.append, ended)
+    killed.close()
+    with RunPublisher(*where, spool=spool, go_on=True) as second:
+        # The last was not acknowledged.
+        for name, doc in [*docs[9:], docs[-1]]:
+            second.take(name, doc)
+        assert second.wait(20)
+    assert "stop" in stored(tomo, str(ended[0][1]["uid"])).metadata
+    assert list(stored(tomo, uid)["primary"]["seq_num"].read()) == list(range(1, 26))
+    assert "stop" in stored(tomo, uid).metadata
+    assert journals(spool) == []
+
+
+def test_what_the_disk_refuses_can_come_again(spool: Path) -> None:
+    docs = plain_run()
+    with RunPublisher(NOBODY, spool=spool, go_on=True) as publisher:
+        shutil.rmtree(spool)
+        for _ in range(2):
+            with pytest.raises(FileNotFoundError):
+                publisher.take(*docs[0])
+        spool.mkdir()
+        for name, doc in docs[:-1]:
+            publisher.take(name, doc)
+        publisher.take(*docs[-1])
+        publisher.take(*docs[-1])
+        [journal] = journals(spool)
+        kept = [decode(line) for line in journal.read_bytes().splitlines()]
+    assert [entry for entry in kept if entry[0] != "sending"] == docs
+
+
+def test_nothing_is_remembered_of_runs_that_are_not_published(spool: Path) -> None:
+    docs = plain_run()
+    with RunPublisher(NOBODY, spool=spool) as publisher, RunPublisher(NOBODY, spool=spool) as second:
+        send(publisher, docs[:3])
+        send(second, docs)
+        send(second, plain_run(uid="../x"))
+        assert second._repeats._open == second._open == {}
+
+
 WHOLE_RUN = """
 import sys
 from callbacks import RunPublisher
@@ -563,8 +613,8 @@ def test_closing_ends_the_thread_and_documents_are_kept_afterwards(
 def test_trigger_and_publisher_share_a_spool(
     publisher: RunPublisher, tomo: Tomo, quiet_service: RunningService, spool: Path, raw_folder: Path
 ) -> None:
-    rule = TriggerRule(plans=("tomo_*",))
-    with ReconstructionTrigger(quiet_service.uri, quiet_service.api_key, spool=spool, rule=rule) as trigger:
+    rules = Rules(rules=(Rule(plans=("tomo_*",)),))
+    with ReconstructionTrigger(quiet_service.uri, quiet_service.api_key, spool=spool, rules=rules) as trigger:
         docs = list(documents(SmallScan(), raw_folder))
         for name, doc in docs:
             trigger(name, doc)

@@ -67,7 +67,7 @@ class Site:
 
     def start(self, *, embedded: bool) -> AbstractContextManager[RunningService]:
         folders = {"service": {"raw_folders": [str(self.raw)]}}
-        return running_service(self.data, {**pace(embedded=embedded), **folders}, ready_s=25)
+        return running_service(self.data, {**pace(embedded=embedded), **folders}, ready_s=60)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_from_a_trigger_to_a_volume(whole_service: RunningService, site: Site, t
                 trigger(name, doc)
             assert trigger.wait(10)
         [job] = tomo.reconstructions(uid)
-        job.wait(20)
+        job.wait(60)
         assert np.array_equal(job.volume[:], reconstructed(SmallScan(), AT_15_5))
 
 
@@ -104,10 +104,12 @@ def test_a_killed_conductor_is_replaced_and_its_slabs_are_kept(
     whole_service: RunningService, site: Site
 ) -> None:
     with connected(whole_service) as tomo:
-        uid = publish(tomo.raw, documents(LONG, site.raw))
-        job = tomo.reconstruct(uid, SLOW_RECIPE)
+        uid, other = (publish(tomo.raw, documents(scan, site.raw)) for scan in (LONG, SmallScan()))
+        batch = tomo.batch([uid, other], SLOW_RECIPE)
+        wait_for(lambda: "waiting" not in batch.summary.counts)
+        job = batch.job(1)
         slabs = site.data / "volumes" / uid / job.record.reconstruction_id / "slabs"
-        wait_for(lambda: any(slabs.glob("*.json")), 20)
+        wait_for(lambda: any(slabs.glob("*.json")), 60)
         [conductor] = conductors(whole_service)
         os.kill(conductor.pid, signal.SIGKILL)
         conductor.wait(5)
@@ -115,11 +117,14 @@ def test_a_killed_conductor_is_replaced_and_its_slabs_are_kept(
         assert 0 < len(before) < 10
 
         # The service starts another conductor, which finds the lease expired and goes on.
-        job.wait(25)
+        job.wait(60)
         after = {path.name: path.read_bytes() for path in slabs.glob("*.json")}
         assert {name: after[name] for name in before} == before
         assert {json.loads(text)["attempt"] for text in after.values()} == {1, 2}
         assert np.array_equal(job.volume[:], reconstructed(LONG, SLOW_RECIPE))
+        # The rest of the batch went on as well; its axis lies beside the smaller detector.
+        summary = batch.wait(60)
+        assert (summary.done, summary.failed) == (1, 1)
 
 
 @dataclass(frozen=True)
@@ -141,7 +146,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
     with site.start(embedded=True) as service:
         with connected(service) as tomo:
             uid = publish(tomo.raw, documents(SmallScan(), site.raw))
-            job = tomo.reconstruct(uid, AT_15_5).wait(20)
+            job = tomo.reconstruct(uid, AT_15_5).wait(60)
             volume, path = job.volume[:], job.path
         [conductor] = conductors(service)
         os.kill(service.pid, signal.SIGKILL)
@@ -158,7 +163,7 @@ def test_a_killed_service_loses_nothing(killed: Killed) -> None:
     assert (killed.site.data / "service.json").exists()
     with killed.site.start(embedded=False) as again, connected(again) as tomo:
         assert again.api_key == killed.api_key
-        assert list(tomo.root) == ["raw", "processed"]
+        assert list(tomo.root) == ["raw", "processed", "recipes", "batches", "live"]
         assert tomo.runs == [killed.uid]
         node = tomo.root[killed.path]
         assert node.metadata["status"]["state"] == State.DONE
@@ -277,7 +282,7 @@ def test_the_configuration_takes_its_values_from_the_settings(tmp_path: Path) ->
         }
     )
     filled = tiled_configuration(settings, "key")
-    arguments = filled["trees"][0]["args"]
+    arguments = filled["catalog"]
     assert arguments["uri"] == f"sqlite:///{tmp_path}/catalog.db"
     assert arguments["readable_storage"] == [f"{tmp_path}/raw", "/v", "/a", "/b"]
     assert filled["authentication"] == {"single_user_api_key": "key", "allow_anonymous_access": False}

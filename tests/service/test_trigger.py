@@ -7,30 +7,34 @@ import http.server
 import json
 import logging
 import os
+import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from callbacks import ReconstructionTrigger, TriggerRule
+from callbacks import ReconstructionTrigger, Rule, Rules
 from callbacks.spool import ReconstructionRequest, Spool
 from tests.service.conftest import wait_for
-from tests.service.scans import Document, SmallScan, documents
+from tests.service.scans import Document, SmallScan, documents, publish
+from tomoservice.catalog.priorities import JobPriority
 from tomoservice.catalog.states import State
 from tomoservice.client import Tomo
 from tomoservice.errors import RecipeError
 from tomoservice.recipe import shipped_recipe
 from tomoservice.service.running import RunningService
 
+MEASURED = {"pixel_size_um": 1.5, "energy_kev": 20.0, "distance_mm": 100.0}
 NOBODY = "http://127.0.0.1:1"
 AT_15_5 = {"rotation_axis": {"method": "value", "value": 15.5, "tilt_deg": 0.0}}
 
@@ -160,20 +164,15 @@ def test_documents_are_handled_at_once_and_not_changed(trigger: ReconstructionTr
 @pytest.mark.parametrize(
     ("rule", "docs", "wanted"),
     [
-        (TriggerRule(), bare_run(), True),
-        (TriggerRule(), bare_run(exit_status="abort"), False),
-        (TriggerRule(), bare_run(exit_status="fail"), False),
-        (TriggerRule(include_aborted=True), bare_run(exit_status="abort"), True),
-        (TriggerRule(plans=("tomo_*",)), bare_run(), True),
-        (TriggerRule(plans=("fly_*", "tomo_scan")), bare_run(), True),
-        (TriggerRule(plans=("fly_*",)), bare_run(), False),
-        (TriggerRule(), [("start", {"uid": "a", "plan_name": "count"}), *bare_run("a")[1:]], False),
-        (TriggerRule(), [("start", {"uid": "a", "scan_layout": "fxi"}), *bare_run("a")[1:]], True),
-        (TriggerRule(), bare_run()[1:], False),
+        (Rule(), bare_run(), True),
+        (Rule(), bare_run(exit_status="abort"), False),
+        (Rule(plans=("fly_*",)), bare_run(), False),
+        (Rule(), bare_run()[1:], False),
+        (Rule(), bare_run()[::-1], True),
     ],
 )
-def test_the_rule_decides(rule: TriggerRule, docs: list[Document], wanted: bool, spool: Path) -> None:
-    with ReconstructionTrigger(NOBODY, spool=spool, rule=rule) as trigger:
+def test_the_rules_decide(rule: Rule, docs: list[Document], wanted: bool, spool: Path) -> None:
+    with ReconstructionTrigger(NOBODY, spool=spool, rules=Rules(rules=(rule,))) as trigger:
         for name, doc in docs:
             trigger(name, doc)
     assert len(list(spool.glob("*.json"))) == wanted
@@ -188,21 +187,52 @@ def test_a_plan_can_bring_its_own_recipe(spool: Path) -> None:
 
 
 def test_a_plan_with_a_wrong_recipe_is_not_reconstructed_with_another(
-    spool: Path, caplog: pytest.LogCaptureFixture
+    trigger: ReconstructionTrigger, tomo: Tomo, spool: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with ReconstructionTrigger(NOBODY, spool=spool) as trigger:
-        uid = send(trigger, bare_run(tomo={"recipe": "nonsense"}))
-    assert Spool(spool).pending() == []
-    assert f"run {uid} is not reconstructed: nonsense: no recipe of this name" in caplog.text
+    docs = bare_run(tomo={"recipe": "nonsense"})
+    store(tomo, docs)
+    uid = send(trigger, docs)
+    assert trigger.wait(10)
+    assert f"run {uid} is not reconstructed: nonsense:" in caplog.text
     [kept] = (spool / "refused").glob("*.json")
     assert json.loads(kept.read_text())["recipe"] == "nonsense"
+
+
+def test_a_saved_recipe_is_looked_up_when_the_run_is_there(
+    trigger: ReconstructionTrigger, tomo: Tomo
+) -> None:
+    tomo.recipes.save("limpet", AT_15_5)
+    docs = bare_run(tomo={"recipe": "limpet", "volume": "virtual", "priority": "background"})
+    store(tomo, docs)
+    uid = send(trigger, docs)
+    assert trigger.wait(10)
+    [job] = tomo.reconstructions(uid)
+    asked = job.record.metadata
+    assert (job.state, asked.priority, asked.recipe_name) == (State.VIRTUAL, JobPriority.BACKGROUND, "limpet")
+    assert asked.recipe["rotation_axis"] == AT_15_5["rotation_axis"]
+
+
+def test_what_was_accepted_for_scans_like_this_is_proposed(
+    trigger: ReconstructionTrigger, tomo: Tomo, publish_run: Callable[..., str], raw_folder: Path
+) -> None:
+    before = publish_run()
+    tomo.recipes.save("cowrie", AT_15_5)
+    tomo.recipes.accept("cowrie", before)
+    docs = list(documents(SmallScan(), raw_folder, start={"tomo": {**MEASURED, "recipe": "proposal"}}))
+    publish(tomo.raw, iter(docs))
+    uid = send(trigger, docs)
+    assert trigger.wait(20)
+    [job] = tomo.reconstructions(uid)
+    assert job.record.metadata.recipe["rotation_axis"] == AT_15_5["rotation_axis"]
 
 
 def test_a_plan_with_a_wrong_recipe_of_its_own_says_so(spool: Path, caplog: pytest.LogCaptureFixture) -> None:
     with ReconstructionTrigger(NOBODY, spool=spool) as trigger:
         uid = send(trigger, bare_run(tomo={"recipe": {"filtr": 1}}))
     assert Spool(spool).pending() == []
-    assert f"run {uid} is not reconstructed, its plan names a wrong recipe" in caplog.text
+    assert (
+        f"run {uid} is not reconstructed: its plan asks for what makes no sense: tomo.recipe" in caplog.text
+    )
 
 
 def test_a_file_named_by_a_plan_is_read_at_once_though_nobody_answers(
@@ -217,6 +247,54 @@ def test_a_file_named_by_a_plan_is_read_at_once_though_nobody_answers(
     [request] = Spool(spool).pending()
     assert isinstance(request.recipe, dict)
     assert request.recipe["rotation_axis"] == AT_15_5["rotation_axis"]
+
+
+def test_documents_from_elsewhere_name_no_files(
+    spool: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "mine.yml"
+    file.write_text("rotation_axis: {method: value, value: 15.5}")
+    with ReconstructionTrigger(NOBODY, None, file, spool=spool, files=False) as trigger:
+        send(trigger, bare_run(tomo={"recipe": str(file)}))
+        assert f"its plan names a file, '{file}'" in caplog.text
+        assert Spool(spool).pending() == []
+        # Who starts the trigger may name one, and a plan anything else.
+        send(trigger, bare_run())
+        send(trigger, bare_run(tomo={"recipe": "bone"}))
+        assert len(Spool(spool).pending()) == 2
+
+
+def test_a_run_goes_on_in_the_next_process(spool: Path) -> None:
+    docs = bare_run(tomo={"recipe": "bone"}, odd=np.float32(0.5))
+    killed = ReconstructionTrigger(NOBODY, spool=spool)
+    killed.take(*docs[0])
+    killed.close()
+    with ReconstructionTrigger(NOBODY, spool=spool) as second:
+        second.take(*docs[1])
+        [request] = Spool(spool).pending()
+    assert (request.run_uid, request.recipe) == (docs[0][1]["uid"], "bone")
+    assert list(spool.glob("*.start")) == []
+
+
+def test_start_documents_of_runs_that_never_end_do_not_pile_up(spool: Path) -> None:
+    for age_s in (0, 8 * 86400):
+        uid = f"old-{age_s}"
+        Spool(spool).put_start(uid, {"uid": uid})
+        os.utime(spool / f"{uid}.start", (time.time() - age_s,) * 2)
+    ReconstructionTrigger(NOBODY, spool=spool).close()
+    assert [path.name for path in spool.glob("*.start")] == ["old-0.start"]
+
+
+def test_what_the_disk_refuses_can_come_again(spool: Path) -> None:
+    start, stop = bare_run()
+    with ReconstructionTrigger(NOBODY, spool=spool) as trigger:
+        trigger.take(*stop)
+        shutil.rmtree(spool)
+        with pytest.raises(FileNotFoundError):
+            trigger.take(*start)
+        spool.mkdir()
+        trigger.take(*start)
+        assert len(Spool(spool).pending()) == 1
 
 
 def test_a_file_that_does_not_answer_holds_nobody_up(spool: Path, tmp_path: Path) -> None:
@@ -423,7 +501,7 @@ def test_no_document_whatsoever_raises(
         with ReconstructionTrigger(
             NOBODY,
             spool=tmp_path_factory.mktemp("spool"),
-            rule=TriggerRule(plans=("*",), include_aborted=True),
+            rules=Rules(rules=(Rule(plans=("*",), include_aborted=True),)),
         ) as trigger:
             for name, doc in docs:
                 trigger(name, doc)
@@ -435,7 +513,7 @@ def test_runs_that_never_stop_do_not_pile_up(spool: Path) -> None:
     with ReconstructionTrigger(NOBODY, spool=spool) as trigger:
         for index in range(3000):
             trigger("start", {"uid": str(index), "tomo": {}})
-        assert len(trigger._open_runs) <= 1000
+        assert len(trigger._starts) <= 1000
 
 
 def test_closing_ends_the_thread(spool: Path) -> None:

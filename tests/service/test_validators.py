@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from tiled.structures.core import Spec
+from tiled.utils import patch_mimetypes
 
 from tomoservice.catalog.nodes import ensure_container
 from tomoservice.catalog.transport import translated
 from tomoservice.client import Tomo
 from tomoservice.errors import CatalogError
 from tomoservice.recipe import shipped_recipe
+from tomoservice.service.running import RunningService
 
 VIRTUAL = {"state": "virtual"}
 
@@ -36,6 +40,14 @@ def create(run: Any, metadata: dict[str, Any], version: str | None = "1") -> Any
         ({"recipe": {}}, "1", "TomoReconstruction: status: Field required"),
         ({"recipe": "default", "status": VIRTUAL}, "1", "recipe: .*dictionary, got 'default'"),
         ({"recipe": {"filtr": 1}, "status": VIRTUAL}, "1", "recipe: filtr"),
+        (
+            {
+                "recipe": {"beam_hardening": {"method": "polynomial", "coefficients": [0]}},
+                "status": VIRTUAL,
+            },
+            "1",
+            "recipe: beam_hardening.coefficients: all are 0",
+        ),
         ({"recipe": {"schema_version": 99}, "status": VIRTUAL}, "1", "recipe: .*99"),
         ({"recipe": {}, "status": {"state": "finished"}}, "1", "status.state: .*got 'finished'"),
         (
@@ -104,21 +116,102 @@ def change(node: Any, **changes: Any) -> None:
 def test_recipe_and_record_cannot_be_made_to_disagree(run: Any) -> None:
     node = create(run, {"recipe": {}, "status": VIRTUAL})
     other = {"rotation_axis": {"method": "value", "value": 3.0}}
-    change(node, recipe=other)
-    change(node, status={"state": "queued"})
-    change(node, recipe={"rotation_axis": {"value": 4.0}})
-    change(node, status={"state": "running", "attempt": 1})
-    with pytest.raises(CatalogError, match="recipe: cannot be changed while it is running") as caught:
-        change(node, recipe={"rotation_axis": {"value": 5.0}})
-    assert caught.value.__cause__.response.status_code == 409  # type: ignore[union-attr]
+    for status in ({"state": "virtual"}, {"state": "queued"}, {"state": "running", "attempt": 1}):
+        change(node, status=status)
+        with pytest.raises(CatalogError, match="recipe: cannot be changed; ask for another") as caught:
+            change(node, recipe=other)
+        assert caught.value.__cause__.response.status_code == 409  # type: ignore[union-attr]
     change(node, resolved_recipe={"axis": 4.0}, provenance={"machine": "a"}, raw_uid="x")
     change(node, status={"state": "done"}, provenance={"machine": "b"})
     for wrong in (
-        {"recipe": {"rotation_axis": {"value": 5.0}}},
+        {"recipe": other},
         {"resolved_recipe": {"axis": 5.0}},
         {"provenance": {"machine": "c"}},
         {"raw_uid": "y"},
     ):
-        with pytest.raises(CatalogError, match=f"{next(iter(wrong))}: cannot be changed while it is done"):
+        with pytest.raises(CatalogError, match=f"{next(iter(wrong))}: cannot be changed; ask for another"):
             change(node, **wrong)
     change(node, comment="what a user thinks of it")
+
+
+@pytest.mark.parametrize("form", [patch_mimetypes.JSON_PATCH, patch_mimetypes.MERGE_PATCH])
+def test_no_form_of_a_patch_gets_past_the_states(run: Any, form: str) -> None:
+    node = create(run, {"recipe": {}, "status": VIRTUAL})
+    merged = {"status": {"state": "done"}}
+    replaced = [{"op": "replace", "path": "/status/state", "value": "done"}]
+    patch = merged if form == patch_mimetypes.MERGE_PATCH else replaced
+    with pytest.raises(CatalogError, match="done cannot follow virtual"), translated("patching"):
+        node.patch_metadata(metadata_patch=patch, content_type=form)
+    assert run[node.path_parts[-1]].metadata["status"]["state"] == "virtual"
+
+
+NESTED: dict[str, Any] = {}
+for _ in range(200):
+    NESTED = {"a": NESTED}
+ODD = (None, "virtual", 3, True, [], [1], {"a": None}, -1, 1e300, 10**30, NESTED)
+"""What no key wants, or few."""
+WHOLE: dict[str, dict[str, Any]] = {
+    "TomoReconstruction": {
+        "recipe": {},
+        "status": {"state": "virtual", "attempt": 0, "message": "", "time": 1.0},
+        "recipe_name": "default",
+        "requested_at": 1.0,
+        "pyramid": {"state": "pending"},
+        "quality": {"state": "pending"},
+    },
+    "TomoSweep": {
+        "sweep": {"parameter": "rotation_axis", "values": [1.0], "rows": {"start": 0}},
+        "status": {"state": "failed", "message": "", "time": 1.0},
+        "labels": [1.0],
+        "requested_at": 1.0,
+    },
+    "TomoRecipe": {"name": "odd", "recipe": {}, "tags": [], "note": ""},
+    "TomoAcceptance": {"recipe": {}, "run_uid": "x", "revision": 1, "accepted_at": 1.0, "scan": {}},
+}
+
+
+@pytest.fixture
+def http(quiet_service: RunningService) -> Iterator[httpx.Client]:
+    # After an answer of 500 the server closes the connection.
+    headers = {"Authorization": f"Apikey {quiet_service.api_key}", "Connection": "close"}
+    with httpx.Client(
+        base_url=f"{quiet_service.uri}/api/v1/metadata/", headers=headers, timeout=30
+    ) as client:
+        yield client
+
+
+def post(http: httpx.Client, run: Any, spec: str, metadata: dict[str, Any], key: str) -> httpx.Response:
+    body = {"structure_family": "container", "metadata": metadata, "data_sources": [], "id": key}
+    path = "/".join(run.path_parts)
+    return http.post(path, json={**body, "specs": [{"name": spec, "version": "1"}]})
+
+
+@pytest.mark.parametrize("spec", WHOLE)
+def test_whatever_stands_there_instead_gets_an_answer(http: httpx.Client, run: Any, spec: str) -> None:
+    whole = WHOLE[spec]
+    for name, value in whole.items():
+        inner = [{**value, key: odd} for key in value for odd in ODD] if isinstance(value, dict) else []
+        for odd in [*ODD, *inner]:
+            answer = post(http, run, spec, {**whole, name: odd}, uuid.uuid4().hex)
+            assert answer.status_code in (200, 422), (name, odd)
+            # Our reason, in words.
+            assert answer.status_code == 200 or answer.json()["detail"].startswith(f"{spec}: {name}"), odd
+
+
+@pytest.mark.parametrize("odd", [None, "virtual"])
+def test_a_status_that_is_none_is_named(http: httpx.Client, run: Any, odd: object) -> None:
+    answer = post(http, run, "TomoSweep", {**WHOLE["TomoSweep"], "status": odd}, uuid.uuid4().hex)
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == f"TomoSweep: status: is a mapping, got {odd!r}"
+
+
+@pytest.mark.parametrize("spec", ["TomoReconstruction", "TomoSweep"])
+def test_a_patch_cannot_make_something_else_of_the_whole(http: httpx.Client, run: Any, spec: str) -> None:
+    assert post(http, run, spec, WHOLE[spec], spec).status_code == 200
+    for odd in ([], "virtual", None):
+        patch = [{"op": "replace", "path": "", "value": odd}]
+        body = {"content-type": patch_mimetypes.JSON_PATCH, "metadata": patch, "specs": None}
+        answer = http.patch("/".join((*run.path_parts, spec)), json=body)
+        assert answer.status_code == 422
+        assert answer.json()["detail"] == f"{spec}: metadata: are a mapping, got {odd!r}"
+    assert dict(run[spec].metadata["status"]) == WHOLE[spec]["status"]

@@ -8,6 +8,7 @@ worker that finds a higher one has lost.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -20,11 +21,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tomoservice.catalog import names
 from tomoservice.catalog.nodes import create_container
-from tomoservice.catalog.transport import ConflictError, child, translated
+from tomoservice.catalog.transport import ConflictError, child, keys_of, translated
 from tomoservice.errors import ClaimLostError
 
 CLOCK_TOLERANCE_S = 2.0
 """How far the clocks of two machines may differ before a lease counts as expired."""
+LOOKED_S = 2.0
+"""How long a look at who has the claim holds, at most: nobody takes over from a live lease, so looking before
+each of several writes tells nothing new."""
+LOOKS_PER_LEASE = 10
+"""How often to look anew within the length of a lease, at least."""
 FUTURE_TOLERANCE_S = 60.0
 """How much longer than its length a lease may seem to run before it is taken for nonsense."""
 
@@ -71,6 +77,10 @@ class Claim:
         self._path = "/".join(reconstruction.path_parts)
         self.attempt = attempt
         self.lease_s = lease_s
+        # Whoever has created a claim, or found it its own, has looked.
+        self._looked = time.monotonic()
+        # By the clock on the wall as well: the other one stands still while a machine sleeps.
+        self._expires = time.time() + lease_s
 
     @property
     def reconstruction(self) -> Any:
@@ -90,20 +100,30 @@ class Claim:
         ClaimLostError
             Somebody else has taken over.
         """
-        self.check()
-        self._write({"expires": time.time() + self.lease_s})
+        self._look()
+        expires = time.time() + self.lease_s
+        self._write({"expires": expires})
+        self._expires = expires
 
     def release(self) -> None:
         """Give the claim back, so that nobody has to wait until the lease expires."""
+        self._looked = -math.inf
         self._write({"released": True})
 
     def check(self) -> None:
-        """Raise `ClaimLostError` if somebody else has taken over."""
+        """Raise `ClaimLostError` if somebody else has taken over, as far as was seen a moment ago."""
+        looked_s = time.monotonic() - self._looked
+        if looked_s > min(LOOKED_S, self.lease_s / LOOKS_PER_LEASE) or time.time() > self._expires:
+            self._look()
+
+    def _look(self) -> None:
+        looked = time.monotonic()
         highest = max(claimed_attempts(self._reconstruction), default=0)
         if highest > self.attempt:
             raise ClaimLostError(
                 f"{self._path}: attempt {highest} has taken over from attempt {self.attempt}"
             )
+        self._looked = looked
 
     def _write(self, changes: dict[str, Any]) -> None:
         with translated(f"writing the claim on {self._path}"):
@@ -112,8 +132,8 @@ class Claim:
 
 def claimed_attempts(reconstruction: Any) -> list[int]:
     """Return the attempts that have been claimed so far."""
-    with translated(f"reading the claims on {'/'.join(reconstruction.path_parts)}"):
-        return [number for key in reconstruction if (number := names.attempt_of(key)) is not None]
+    keys = keys_of(reconstruction, "reading the claims on")
+    return [number for key in keys if (number := names.attempt_of(key)) is not None]
 
 
 def latest_lease(reconstruction: Any) -> Lease | None:

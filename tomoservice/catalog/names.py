@@ -8,28 +8,58 @@ import uuid
 
 RAW = "raw"
 PROCESSED = "processed"
+RECIPES = "recipes"
+BATCHES = "batches"
+LIVE = "live"
 VOLUME = "volume"
+IMAGES = "images"
+METRIC = "metric"
+PYRAMID = "pyramid"
 PROGRESS = "progress"
 QUALITY = "quality"
-CONTROL_CANCEL = "control-cancel"
+WISHES = "wishes"
+CONTROL_PREFIX = "control-"
+CONTROL_PRIORITY = "control-priority"
 CLAIM_PREFIX = "claim-"
+ACCEPTED_PREFIX = "accepted-"
+
+COMPUTED_MIMETYPE = "application/x-tomo-computed"
+"""Of an array that is computed where it is not stored."""
+ZARR_MIMETYPE = "application/x-zarr"
+"""Of an array that is stored as a whole."""
 
 RECONSTRUCTION_SPEC = "TomoReconstruction"
 RECONSTRUCTION_VERSION = "1"
+SWEEP_SPEC = "TomoSweep"
+SWEEP_VERSION = "1"
+BATCH_SPEC = "TomoBatch"
+BATCH_VERSION = "1"
+RECIPE_SPEC = "TomoRecipe"
+RECIPE_VERSION = "1"
+ACCEPTANCE_SPEC = "TomoAcceptance"
+ACCEPTANCE_VERSION = "1"
+LIVE_SPEC = "TomoLive"
+LIVE_VERSION = "1"
+WISHES_SPEC = "TomoLiveWishes"
+WISHES_VERSION = "1"
 RAW_SPEC = "CatalogOfBlueskyRuns"
 RAW_SPEC_VERSION = "3.0"
 """With it, clients look for whole uids only; without, a uid that is absent finds another run."""
 
 KEY_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
-"""What the key of a run or a reconstruction looks like.
+"""What the key of a run, a reconstruction or a saved recipe looks like.
 
 Keys become folders and parts of addresses, and Tiled stores any: ``..`` and ``a%2Fb`` lead elsewhere.
 """
+TEXT_PATTERN = r"^[^\x00]*$"
+"""What a text looks like that every database takes: PostgreSQL refuses the character NUL."""
+ORDER_PREFIX = "order-"
 CLAIM_PATTERN = re.compile(re.escape(CLAIM_PREFIX) + r"([1-9][0-9]{0,8})")
+ORDER_PATTERN = re.compile(re.escape(ORDER_PREFIX) + r"([1-9][0-9]{0,8})")
 
 
 def is_key(key: str) -> bool:
-    """Tell whether a run or a reconstruction may be called `key`."""
+    """Tell whether a run, a reconstruction or a saved recipe may be called `key`."""
     return re.fullmatch(KEY_PATTERN, key) is not None
 
 
@@ -42,6 +72,31 @@ def attempt_of(key: str) -> int | None:
     """Return the attempt that a child's key claims, or None if the child is no claim."""
     found = CLAIM_PATTERN.fullmatch(key)
     return int(found[1]) if found else None
+
+
+def order_key(generation: int) -> str:
+    """Return the key of the child that says in which order a batch's items are worked on."""
+    return f"{ORDER_PREFIX}{generation}"
+
+
+def generation_of(key: str) -> int | None:
+    """Return which of a batch's orders a child is, or None if it is none."""
+    found = ORDER_PATTERN.fullmatch(key)
+    return int(found[1]) if found else None
+
+
+def acceptance_key(run_uid: str, recipe: str) -> str:
+    """Return the key of the child that says that a recipe was accepted for a run.
+
+    Parameters
+    ----------
+    run_uid : str
+        Bluesky run.
+    recipe : str
+        Hash of the recipe: what is accepted is its content, whatever becomes of it later.
+    """
+    digest = hashlib.sha256(f"{run_uid}\n{recipe}".encode())
+    return f"{ACCEPTED_PREFIX}{digest.hexdigest()[:16]}"
 
 
 def new_reconstruction_id() -> str:

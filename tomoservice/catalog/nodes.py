@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tiled.queries import In
+from tiled.client.container import Container
+from tiled.queries import Comparison, In, KeyPresent, KeysFilter
 from tiled.structures.core import Spec
 
 from tomoservice.catalog import names
+from tomoservice.catalog.access import tags_of
+from tomoservice.catalog.priorities import JobPriority
 from tomoservice.catalog.record import ReconstructionRecord
-from tomoservice.catalog.states import FINAL_STATES, State, check_transition
-from tomoservice.catalog.transport import ConflictError, NotFoundError, child, translated
+from tomoservice.catalog.states import FollowUpState, State
+from tomoservice.catalog.transport import ConflictError, NotAllowedError, NotFoundError, child, translated
 from tomoservice.errors import CatalogError
-from tomoservice.recipe import Recipe
+from tomoservice.recipe import Recipe, Sweep
 
 
 def ensure_container(
@@ -34,8 +37,11 @@ def create_container(
     metadata: Mapping[str, Any] | None = None,
     specs: tuple[Any, ...] = (),
     may_exist: bool = False,
+    access_tags: Sequence[str] | None = None,
 ) -> Any:
     """Create a child container; creation is atomic, so of several callers one succeeds.
+
+    Who may read and write it is said by `access_tags`, by default those of its parent.
 
     Raises
     ------
@@ -45,7 +51,12 @@ def create_container(
     path = "/".join((*parent.path_parts, key))
     try:
         with translated(f"creating {path}"):
-            return parent.create_container(key, metadata=dict(metadata or {}), specs=list(specs))
+            return parent.create_container(
+                key,
+                metadata=dict(metadata or {}),
+                specs=list(specs),
+                access_tags=tags_of(parent) if access_tags is None else list(access_tags),
+            )
     except ConflictError:
         if not may_exist:
             raise
@@ -63,6 +74,29 @@ def find_run(root: Any, run_uid: str) -> Any:
     return child(root, names.RAW, run_uid)
 
 
+def ensure_room(root: Any, run_uid: str) -> Any:
+    """Return the container of a run's reconstructions; if it is not there, create it with the run's tags."""
+    try:
+        return child(root, names.PROCESSED, run_uid)
+    except NotFoundError:
+        pass
+    try:
+        tags = tags_of(find_run(root, run_uid))
+    except NotFoundError:
+        # It may come later.
+        tags = None
+    processed = ensure_container(root, names.PROCESSED)
+    metadata = {"raw_uid": run_uid}
+    try:
+        return create_container(processed, run_uid, metadata=metadata, may_exist=True, access_tags=tags)
+    except NotAllowedError:
+        # Who may not write there itself may still ask for room beside a run of their own.
+        with translated(f"making room for the reconstructions of {run_uid}"):
+            address = f"{root.context.api_uri}tomo/processed/{run_uid}"
+            root.context.http_client.post(address).raise_for_status()
+        return child(processed, run_uid)
+
+
 def request_reconstruction(
     root: Any,
     run_uid: str,
@@ -70,6 +104,7 @@ def request_reconstruction(
     *,
     reconstruction_id: str | None = None,
     requested_by: str = "",
+    priority: JobPriority = JobPriority.NORMAL,
 ) -> tuple[Any, bool]:
     """Create a queued reconstruction of a run.
 
@@ -85,6 +120,8 @@ def request_reconstruction(
         Key of the node; a node that has it already is returned as it is.
     requested_by : str
         Who asks.
+    priority : JobPriority
+        How urgent it is.
 
     Returns
     -------
@@ -93,10 +130,40 @@ def request_reconstruction(
     created : bool
         False if it was there before.
     """
-    run = ensure_container(ensure_container(root, names.PROCESSED), run_uid, metadata={"raw_uid": run_uid})
+    metadata = reconstruction_metadata(run_uid, recipe, requested_by, priority)
+    return create_reconstruction(root, run_uid, metadata, reconstruction_id)
+
+
+def create_reconstruction(
+    root: Any, run_uid: str, metadata: Mapping[str, Any], reconstruction_id: str | None = None
+) -> tuple[Any, bool]:
+    """Create a reconstruction of a run with what `reconstruction_metadata` returns.
+
+    Returns
+    -------
+    node : tiled Container
+        The reconstruction.
+    created : bool
+        False if there was one with this key before, which is returned as it is.
+    """
+    run = ensure_room(root, run_uid)
     key = reconstruction_id or names.new_reconstruction_id()
+    try:
+        return create_container(run, key, metadata=metadata, specs=(reconstruction_spec(),)), True
+    except ConflictError:
+        return child(run, key), False
+
+
+def reconstruction_metadata(
+    run_uid: str,
+    recipe: Recipe,
+    requested_by: str,
+    priority: JobPriority,
+    state: State = State.QUEUED,
+) -> dict[str, Any]:
+    """Return the metadata of a reconstruction that is asked for now: queued, or virtual."""
     now = time.time()
-    metadata = {
+    return {
         "recipe": recipe.dump(),
         "recipe_hash": recipe.hash,
         "recipe_name": recipe.name,
@@ -104,12 +171,58 @@ def request_reconstruction(
         "raw_path": f"{names.RAW}/{run_uid}",
         "requested_by": requested_by,
         "requested_at": now,
-        "status": {"state": State.QUEUED.value, "attempt": 0, "message": "", "time": now},
+        "priority": priority.value,
+        "status": {"state": state.value, "attempt": 0, "message": "", "time": now},
     }
+
+
+def request_sweep(
+    root: Any, run_uid: str, sweep: Sweep, *, sweep_id: str | None = None, requested_by: str = ""
+) -> tuple[Any, bool]:
+    """Create a sweep of a run; its pictures are made when somebody looks at them.
+
+    Parameters
+    ----------
+    root : tiled Container
+        Root of the service.
+    run_uid : str
+        Run to reconstruct.
+    sweep : Sweep
+        One slice, by which recipes.
+    sweep_id : str, optional
+        Key of the node; a node that has it already is returned as it is.
+    requested_by : str
+        Who asks.
+
+    Returns
+    -------
+    node : tiled Container
+        The sweep.
+    created : bool
+        False if it was there before.
+    """
+    run = ensure_room(root, run_uid)
+    key = sweep_id or f"sweep-{names.new_reconstruction_id()}"
+    now = time.time()
+    metadata = {
+        "sweep": sweep.model_dump(mode="json"),
+        "raw_uid": run_uid,
+        "requested_by": requested_by,
+        "requested_at": now,
+        "status": {"state": State.VIRTUAL.value, "message": "", "time": now},
+    }
+    spec = Spec(names.SWEEP_SPEC, version=names.SWEEP_VERSION)
     try:
-        return create_container(run, key, metadata=metadata, specs=(reconstruction_spec(),)), True
+        return create_container(run, key, metadata=metadata, specs=(spec,)), True
     except ConflictError:
         return child(run, key), False
+
+
+def is_sweep(node: Any) -> bool:
+    """Tell whether a node carries a version of the spec of sweeps that this package knows."""
+    return any(
+        spec.name == names.SWEEP_SPEC and spec.version in (None, names.SWEEP_VERSION) for spec in node.specs
+    )
 
 
 def reconstruction_spec() -> Any:
@@ -125,25 +238,67 @@ def is_reconstruction(node: Any) -> bool:
     )
 
 
-def find_in_state(root: Any, *states: State) -> list[Any]:
+def find_in_state(
+    root: Any,
+    *states: State,
+    since: float = 0.0,
+    priorities: Sequence[JobPriority] = (),
+    keys: Sequence[str] = (),
+) -> list[Any]:
     """Return the nodes below the runs that say that they are in one of some states, oldest request first.
+
+    With `since` (seconds since 1970), only those that say that they entered it later; with `priorities`, only
+    those that were asked for with one of these; with `keys`, only those that are called so.
 
     They need not be sound: whoever dropped the spec or spoilt the recipe shall hear of it, so
     `check_reconstruction` comes after the claim.
     """
+    queries = [In("status.state", [state.value for state in states])]
+    if since > 0:
+        queries.append(Comparison("gt", "status.time", since))
+    if priorities:
+        queries.append(In("priority", [priority.value for priority in priorities]))
+    if keys:
+        queries.append(KeysFilter(list(keys)))
+    return sorted(_search(root, *queries), key=asked_at)
+
+
+def find_not_followed_up(root: Any) -> list[Any]:
+    """Return the nodes below the runs that are done and say that something is still to be made of them."""
+    done = In("status.state", [State.DONE.value])
+    found = {}
+    for key in (names.QUALITY, names.PYRAMID):
+        for node in _search(root, In(f"{key}.state", [FollowUpState.PENDING.value]), done):
+            found[tuple(node.path_parts)] = node
+    return list(found.values())
+
+
+def _search(root: Any, *queries: Any) -> list[Any]:
     processed = child(root, names.PROCESSED)
     with translated("searching for reconstructions"):
-        found = processed.search_deep(In("status.state", [state.value for state in states]), max_depth=2)
+        found = processed.search_deep(*queries, max_depth=2)
         # A path from the processed container has two parts: run and reconstruction.
-        nodes = [node for path, node in found.items() if len(path) == 2]
-    return sorted(nodes, key=_asked_at)
+        return [node for path, node in found.items() if len(path) == 2]
 
 
-def _asked_at(node: Any) -> float:
+def asked_at(node: Any) -> float:
+    """Return when a reconstruction was asked for, as its node says, in seconds since 1970."""
     for value in (node.metadata.get("requested_at"), node.metadata["status"].get("time")):
         if isinstance(value, int | float):
             return float(value)
     return 0.0
+
+
+def check_place(node: Any) -> None:
+    """Raise `CatalogError` unless something can be written below a node, as below a reconstruction.
+
+    To be asked before anything is: a key with dots leads to a container above.
+    """
+    path = "/".join(node.path_parts)
+    if not all(names.is_key(key) for key in node.path_parts[-2:]):
+        raise CatalogError(f"{path} cannot be reconstructed: keys must match {names.KEY_PATTERN}")
+    if not isinstance(node, Container):
+        raise CatalogError(f"{path} is no reconstruction: it is no container")
 
 
 def check_reconstruction(node: Any) -> None:
@@ -154,6 +309,35 @@ def check_reconstruction(node: Any) -> None:
             f"{record.path} lacks the spec {names.RECONSTRUCTION_SPEC}, without which nothing checks what is "
             f"written into it; add the spec and queue it again"
         )
+
+
+def find_reconstruction(root: Any, name: str) -> Any:
+    """Return a reconstruction by its path or its key.
+
+    Parameters
+    ----------
+    root : tiled Container
+        Root of the service.
+    name : str
+        ``processed/{run}/{reconstruction}``, the same without its beginning, or the key alone.
+
+    Raises
+    ------
+    NotFoundError
+        There is none of that name.
+    CatalogError
+        Several runs have one of that key.
+    """
+    parts = name.strip("/").split("/")
+    if len(parts) > 1:
+        return child(root, *(parts if parts[0] == names.PROCESSED else (names.PROCESSED, *parts)))
+    found = [node for node in _search(root, KeyPresent("recipe")) if node.path_parts[-1] == name]
+    if not found:
+        raise NotFoundError(f"there is no reconstruction {name!r} in {root.context.api_uri}")
+    if len(found) > 1:
+        paths = ", ".join("/".join(node.path_parts) for node in found)
+        raise CatalogError(f"{name!r} may be any of {paths}; give the path")
+    return found[0]
 
 
 def find_reconstructions(root: Any, run_uid: str) -> list[tuple[Any, ReconstructionRecord]]:
@@ -167,28 +351,14 @@ def find_reconstructions(root: Any, run_uid: str) -> list[tuple[Any, Reconstruct
     return [(node, ReconstructionRecord.from_node(node)) for node in nodes]
 
 
-def request_cancel(node: Any, requested_by: str = "") -> None:
-    """Ask for a reconstruction to be stopped; asking twice is the same as asking once."""
-    metadata = {"requested_by": requested_by, "requested_at": time.time()}
-    create_container(node, names.CONTROL_CANCEL, metadata=metadata, may_exist=True)
-
-
-def requeue(node: Any) -> ReconstructionRecord:
-    """Put a failed or cancelled reconstruction back into the queue; slabs that exist are kept.
-
-    Raises
-    ------
-    IllegalTransitionError
-        It is in another state.
-    """
-    record = read_record(node)
-    check_transition(record.state, State.QUEUED, record.path)
-    if record.state not in FINAL_STATES:
-        raise CatalogError(f"{record.path} is {record.state.value}; only finished ones are queued again")
-    forget_child(node, names.CONTROL_CANCEL)
-    with translated(f"queueing {record.path} again"):
-        node.update_metadata({"status": {"state": State.QUEUED.value, "message": "", "time": time.time()}})
-    return read_record(node)
+def find_sweeps(root: Any, run_uid: str) -> list[Any]:
+    """Return the nodes of all sweeps of a run, oldest first."""
+    try:
+        run = child(root, names.PROCESSED, run_uid)
+    except NotFoundError:
+        return []
+    with translated(f"listing the sweeps of {run_uid}"):
+        return [node for node in run.values() if is_sweep(node)]
 
 
 def read_record(node: Any) -> ReconstructionRecord:

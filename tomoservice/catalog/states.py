@@ -19,24 +19,36 @@ class State(StrEnum):
     RUNNING = "running"
     """A conductor holds a claim and computes."""
     PAUSED = "paused"
-    """Stopped for the time being; what exists is kept."""
+    """Left alone for the time being; what exists is kept."""
     DONE = "done"
     """Complete."""
     FAILED = "failed"
     """Given up; the message says why."""
     CANCELLED = "cancelled"
-    """Stopped by a user."""
+    """Ended by a user; what exists may be kept."""
+
+
+class FollowUpState(StrEnum):
+    """How far something is that follows when a volume is done: its pyramid, the tables about its quality."""
+
+    PENDING = "pending"
+    """To be made, or being made."""
+    COMPLETE = "complete"
+    """There."""
+    FAILED = "failed"
+    """Given up; the message says why. The volume is as good as any."""
 
 
 TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
     {
-        State.VIRTUAL: frozenset({State.QUEUED, State.CANCELLED}),
-        State.QUEUED: frozenset({State.RUNNING, State.FAILED, State.CANCELLED}),
+        State.VIRTUAL: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
+        State.QUEUED: frozenset({State.RUNNING, State.PAUSED, State.FAILED, State.CANCELLED}),
         # Running follows running when another conductor takes over from one that died.
         State.RUNNING: frozenset(
             {State.RUNNING, State.PAUSED, State.DONE, State.FAILED, State.CANCELLED, State.QUEUED}
         ),
-        State.PAUSED: frozenset({State.QUEUED, State.RUNNING, State.CANCELLED}),
+        # Failed: what has been spoilt meanwhile.
+        State.PAUSED: frozenset({State.QUEUED, State.RUNNING, State.FAILED, State.CANCELLED}),
         State.DONE: frozenset(),
         State.FAILED: frozenset({State.QUEUED}),
         State.CANCELLED: frozenset({State.QUEUED}),

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tiled.structures.array import ArrayStructure
-from tiled.structures.core import StructureFamily
-from tiled.structures.data_source import Asset, DataSource, Management
-from tiled.utils import ensure_uri
-
 from tomoservice.catalog import names
+from tomoservice.catalog.access import tags_of
 from tomoservice.catalog.claims import Claim
+from tomoservice.catalog.controls import withdraw_all
 from tomoservice.catalog.nodes import create_container, ensure_container, forget_child, read_record
 from tomoservice.catalog.states import State, check_transition
 from tomoservice.catalog.transport import ConflictError, NotFoundError, child, translated
+from tomoservice.catalog.volumes import VolumeOutline, describe_volume, register_array
 from tomoservice.errors import CatalogError, ClaimLostError
 
 if TYPE_CHECKING:
@@ -58,14 +56,24 @@ class ReconstructionWriter:
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
         self._node = claim.reconstruction
+        self._volume: Any = None
+        self._quality: Any = None
+        self._progress: Any = None
 
     @property
     def claim(self) -> Claim:
         """The claim in whose name is written."""
         return self._claim
 
-    def enter(self, state: State, message: str = "", content: Mapping[str, Any] | None = None) -> None:
-        """Move the reconstruction to a state, and store `content` with it.
+    def enter(
+        self,
+        state: State,
+        message: str = "",
+        content: Mapping[str, Any] | None = None,
+        *,
+        ended_by: str = "",
+    ) -> None:
+        """Move the reconstruction to a state, and store `content` with it, and what ended it, if anything.
 
         Raises
         ------
@@ -81,7 +89,26 @@ class ReconstructionWriter:
             # Stored by an earlier try whose answer was lost.
             return
         check_transition(record.state, state, record.path)
-        self._update({**(content or {}), "status": self._status(state, message)}, self._moving(state))
+        self._update(
+            {**(content or {}), "status": self._status(state, message, ended_by)}, self._moving(state)
+        )
+
+    def end(
+        self,
+        state: State,
+        message: str = "",
+        content: Mapping[str, Any] | None = None,
+        *,
+        ended_by: str = "",
+    ) -> None:
+        """Move the reconstruction to a final state, which settles what was wanted of it.
+
+        Raises as `enter` does.
+        """
+        # In this order: whoever dies in between has not forgotten what was wanted.
+        self.enter(state, message, content, ended_by=ended_by)
+        self._claim.check()
+        withdraw_all(self._node)
 
     def reject(self, message: str) -> None:
         """Mark as failed what cannot be read as a reconstruction.
@@ -97,12 +124,14 @@ class ReconstructionWriter:
     def _moving(self, state: State) -> str:
         return f"moving {self._claim.path} to {state.value}"
 
-    def _status(self, state: State, message: str) -> dict[str, Any]:
+    def _status(self, state: State, message: str, ended_by: str = "") -> dict[str, Any]:
         return {
             "state": state.value,
             "attempt": self._claim.attempt,
             "message": message,
             "time": time.time(),
+            # Also if it is empty: a change leaves alone what it does not name.
+            "ended_by": ended_by,
         }
 
     def describe(self, content: Mapping[str, Any]) -> None:
@@ -121,63 +150,78 @@ class ReconstructionWriter:
         self._claim.check()
         metadata = progress.as_metadata()
         try:
-            node = child(self._node, names.PROGRESS)
+            if self._progress is None:
+                self._progress = child(self._node, names.PROGRESS)
+            with translated(f"writing the progress of {self._claim.path}"):
+                self._progress.update_metadata(metadata, drop_revision=True)
         except NotFoundError:
-            create_container(self._node, names.PROGRESS, metadata=metadata, may_exist=True)
-            return
-        with translated(f"writing the progress of {self._claim.path}"):
-            node.update_metadata(metadata, drop_revision=True)
+            # Not there yet, or deleted since.
+            self._progress = create_container(self._node, names.PROGRESS, metadata=metadata, may_exist=True)
 
-    def cancel_requested(self) -> bool:
-        """Tell whether a user asks for the reconstruction to be stopped."""
-        with translated(f"reading {self._claim.path}"):
-            return names.CONTROL_CANCEL in list(self._node)
+    def volume(self, path: Path, outline: VolumeOutline, metadata: Mapping[str, Any]) -> None:
+        """Make the volume readable.
 
-    def forget_cancel(self) -> None:
-        """Remove the request to stop.
-
-        Raises
-        ------
-        ClaimLostError
-            Somebody else has taken over.
-        """
-        self._claim.check()
-        forget_child(self._node, names.CONTROL_CANCEL)
-
-    def volume(self, path: Path, metadata: Mapping[str, Any]) -> None:
-        """Register a Zarr array as the reconstruction's volume, in place of an earlier one.
+        A volume that is there already with another shape is replaced; otherwise what is said of it changes.
 
         Parameters
         ----------
         path : Path
-            Zarr array (z, y, x) in a folder that the server may read.
+            Zarr array (z, y, x) in a folder that the server may read; it need not exist yet.
+        outline : VolumeOutline
+            Shape, chunks and type.
         metadata : mapping
             Axis order, pixel size, units.
         """
-        import zarr
-
         self._claim.check()
-        array = zarr.open_array(path, mode="r")
-        source = DataSource(
-            structure_family=StructureFamily.array,
-            structure=ArrayStructure.from_array(array, dims=("z", "y", "x")),
-            mimetype="application/x-zarr",
-            management=Management.external,
-            # Without a number, subscribers cannot parse the message that announces the asset.
-            assets=[Asset(data_uri=ensure_uri(str(path)), is_directory=True, parameter="data_uri", num=0)],
-        )
+
+        def describe() -> None:
+            node, created = describe_volume(self._node, path, outline, metadata)
+            self._volume = node
+            if not created:
+                self._say_of_volume(metadata)
+
+        self._replacing(describe)
+
+    def describe_volume(self, metadata: Mapping[str, Any]) -> None:
+        """Change what is said of the volume that `volume` made readable.
+
+        Raises
+        ------
+        NotFoundError
+            Somebody has deleted it.
+        """
+        self._claim.check()
+        self._say_of_volume(metadata)
+
+    def _say_of_volume(self, metadata: Mapping[str, Any]) -> None:
+        with translated(f"describing the volume of {self._claim.path}"):
+            self._volume.update_metadata(dict(metadata), drop_revision=True)
+
+    def pyramid(self, levels: Mapping[str, Path], metadata: Mapping[str, Any]) -> None:
+        """Register Zarr arrays as the levels of the volume's pyramid, in place of an earlier one.
+
+        Parameters
+        ----------
+        levels : mapping of str to Path
+            Zarr arrays (z, y, x) by their keys, in folders that the server may read.
+        metadata : mapping
+            What Tiled's Zarr routes give as attributes of the group: `ome` among it.
+        """
+        self._claim.check()
 
         def register() -> None:
-            forget_child(self._node, names.VOLUME, external=True)
-            with translated(f"registering the volume of {self._claim.path}"):
-                self._node.new(
-                    StructureFamily.array, [source], key=names.VOLUME, metadata=dict(metadata), specs=[]
-                )
+            forget_child(self._node, names.PYRAMID, external=True)
+            container = create_container(self._node, names.PYRAMID)
+            for key, path in levels.items():
+                register_array(container, key, path)
+            with translated(f"describing the pyramid of {self._claim.path}"):
+                # Last: without it, nobody takes the container for an image.
+                container.update_metadata(dict(metadata), drop_revision=True)
 
         self._replacing(register)
 
     def forget_volume(self) -> None:
-        """Remove the volume's node, but not its files.
+        """Remove the volume's node and its pyramid's, but not their files.
 
         Raises
         ------
@@ -185,7 +229,9 @@ class ReconstructionWriter:
             Somebody else has taken over.
         """
         self._claim.check()
+        forget_child(self._node, names.PYRAMID, external=True)
         forget_child(self._node, names.VOLUME, external=True)
+        self._volume = None
 
     def read_back(self) -> None:
         """Read one voxel of the volume through the service, as anybody would.
@@ -195,11 +241,10 @@ class ReconstructionWriter:
         CatalogError, ServiceUnavailableError
             The service cannot give it.
         """
-        volume = child(self._node, names.VOLUME)
         action = f"reading the volume of {self._claim.path}"
         try:
             with translated(action):
-                volume[0, 0, 0]
+                self._volume[0, 0, 0]
         except KeyError as error:
             # How Tiled's client puts it that the files are not where they are said to be.
             raise CatalogError(f"{action}: {error}") from error
@@ -207,14 +252,24 @@ class ReconstructionWriter:
     def table(self, subject: str, data: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
         """Store a table under ``quality/{subject}``, in place of an earlier one."""
         self._claim.check()
-        quality = ensure_container(self._node, names.QUALITY)
+        if self._quality is None:
+            self._quality = ensure_container(self._node, names.QUALITY)
+        quality = self._quality
 
         def write() -> None:
-            forget_child(quality, subject)
             with translated(f"writing quality/{subject} of {self._claim.path}"):
-                quality.write_table(data, key=subject, metadata=dict(metadata))
+                quality.write_table(
+                    data, key=subject, metadata=dict(metadata), access_tags=tags_of(self._node)
+                )
 
-        self._replacing(write)
+        def replace() -> None:
+            forget_child(quality, subject)
+            write()
+
+        try:
+            write()
+        except ConflictError:
+            self._replacing(replace)
 
     def _replacing(self, replace: Callable[[], None]) -> None:
         """Delete and create, once more if a worker that has been overtaken created in between."""

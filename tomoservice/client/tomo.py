@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import getpass
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tomoservice.catalog import names
+from tomoservice.catalog.batches import find_batches
+from tomoservice.catalog.finding import find_jobs, resolve_batch, resolve_job
+from tomoservice.catalog.ingest import ScanFacts, ingest
 from tomoservice.catalog.nodes import (
     find_reconstructions,
     find_run,
-    read_record,
-    request_cancel,
-    request_reconstruction,
-    requeue,
 )
-from tomoservice.catalog.record import ReconstructionRecord, Status
-from tomoservice.catalog.states import FINAL_STATES, State
+from tomoservice.catalog.priorities import JobPriority
+from tomoservice.catalog.states import State
 from tomoservice.catalog.transport import NotFoundError, child, disconnect, translated
 from tomoservice.catalog.transport import connect as connect_to_tiled
-from tomoservice.errors import CatalogError, ServiceUnavailableError
-from tomoservice.recipe import Recipe, load_recipe, parse_recipe
-
-LOOK_S = 0.5
-
-RecipeLike = Recipe | Mapping[str, Any] | Path | str
-"""A recipe, its content, a file, or the name of a recipe that comes with the package."""
+from tomoservice.client.batches import BATCH_HEAD, Batch, batch_row, submit_batch
+from tomoservice.client.job_table import counted_states
+from tomoservice.client.jobs import Job, job_list
+from tomoservice.client.live import LiveViews
+from tomoservice.client.recipes import RecipeLike, Recipes
+from tomoservice.client.scan_list import Scans
+from tomoservice.client.scans import Scan
+from tomoservice.client.sweeps import SweepView
+from tomoservice.client.tables import Table
 
 
 def connect(uri: str, api_key: str | None = None) -> Tomo:
@@ -65,6 +63,16 @@ class Tomo:
     def __repr__(self) -> str:
         return f"<Tomo {self._root.context.api_uri}>"
 
+    def _repr_html_(self) -> str:
+        jobs = find_jobs(self._root, State.QUEUED, State.RUNNING, State.PAUSED)
+        at_work = counted_states(node.metadata["status"]["state"] for node in jobs)
+        facts = (
+            ("scans", str(len(self.scans))),
+            ("reconstructions that are not finished", at_work or "none"),
+            ("recipes", ", ".join(self.recipes) or "none saved yet"),
+        )
+        return Table(facts, ("service", str(self._root.context.api_uri)), lambda fact: fact)._repr_html_()
+
     def __enter__(self) -> Self:
         return self
 
@@ -93,7 +101,24 @@ class Tomo:
         with translated("listing the runs"):
             return list(self.raw)
 
-    def reconstruct(self, run_uid: str, recipe: RecipeLike = "default") -> Job:
+    @property
+    def scans(self) -> Scans:
+        """The scans, newest first: ``scans[0]``, ``scans["4f1c"]``; a table in a notebook."""
+        return Scans(self._root)
+
+    @property
+    def live(self) -> LiveViews:
+        """The scans that are reconstructed while they go on: ``live.current()``, ``live["4f1c"]``."""
+        return LiveViews(self._root)
+
+    @property
+    def recipes(self) -> Recipes:
+        """The saved recipes: save, load, search, propose."""
+        return Recipes(self._root)
+
+    def reconstruct(
+        self, run_uid: str, recipe: RecipeLike = "default", *, priority: JobPriority | str = "normal"
+    ) -> Job:
         """Queue a reconstruction of a run.
 
         Parameters
@@ -101,7 +126,9 @@ class Tomo:
         run_uid : str
             The run, as listed by `runs`.
         recipe : Recipe, mapping, Path or str
-            What to do.
+            What to do: a recipe, its content, a file, or the name of a saved or a shipped one.
+        priority : JobPriority or str
+            ``"normal"``, or ``"background"``: after everything else.
 
         Raises
         ------
@@ -109,158 +136,182 @@ class Tomo:
             There is no such run.
         RecipeError
             The recipe is wrong; says which field and why.
-        """
-        chosen = _recipe(recipe)
-        try:
-            find_run(self._root, run_uid)
-        except NotFoundError as error:
-            raise NotFoundError(f"there is no run {run_uid!r}; `runs` lists those there are") from error
-        node, _ = request_reconstruction(self._root, run_uid, chosen, requested_by=getpass.getuser())
-        return Job(node)
-
-    def reconstructions(self, run_uid: str) -> list[Job]:
-        """Return the reconstructions of a run, oldest first."""
-        return [Job(node) for node, _ in find_reconstructions(self._root, run_uid)]
-
-
-class Job:
-    """One reconstruction: where it stands, and its volume.
-
-    Parameters
-    ----------
-    node : tiled Container
-        The reconstruction's node.
-    """
-
-    def __init__(self, node: Any) -> None:
-        self._node = node
-
-    def __repr__(self) -> str:
-        return f"<Job {self.path}: {self.state.value}>"
-
-    @property
-    def node(self) -> Any:
-        """Tiled client of the reconstruction's node."""
-        return self._node
-
-    @property
-    def path(self) -> str:
-        """Path of the node in Tiled."""
-        return "/".join(self._node.path_parts)
-
-    @property
-    def record(self) -> ReconstructionRecord:
-        """What the service says of it now: recipe, status, provenance."""
-        return read_record(self._node)
-
-    @property
-    def status(self) -> Status:
-        """Where it stands now: state, message, time."""
-        return self.record.metadata.status
-
-    @property
-    def state(self) -> State:
-        """The state it is in now."""
-        return self.status.state
-
-    @property
-    def progress(self) -> dict[str, Any]:
-        """How far it is: stage, percent, slabs, seconds left; empty before somebody works on it."""
-        try:
-            return dict(child(self._node, names.PROGRESS).metadata)
-        except NotFoundError:
-            return {}
-
-    @property
-    def volume(self) -> Any:
-        """Lazy array (z, y, x), float32: index it to read a part.
-
-        Raises
-        ------
         CatalogError
-            It is not there yet, or never will be; says why.
+            There is no such priority.
         """
-        try:
-            return child(self._node, names.VOLUME)
-        except NotFoundError as error:
-            status = self.status
-            raise CatalogError(
-                f"{self.path} has no volume: it is {status.state.value}"
-                + (f" ({status.message})" if status.message else "")
-                + ("" if status.state in FINAL_STATES else "; `wait` returns when it is done")
-            ) from error
+        return self._scan(run_uid).reconstruct(recipe, priority=priority)
 
-    def wait(self, timeout: float | None = None, *, show_progress: bool | None = None) -> Job:
-        """Wait until the reconstruction is done, and return the job itself.
+    def batch(
+        self,
+        runs: Sequence[str | Scan],
+        recipes: RecipeLike | Sequence[RecipeLike] = "default",
+        *,
+        name: str = "",
+        priority: JobPriority | str = "background",
+    ) -> Batch:
+        """Queue reconstructions of many runs, by one recipe or by each of several.
 
         Parameters
         ----------
-        timeout : float, optional
-            Seconds to wait at most.
-        show_progress : bool, optional
-            Whether to show a progress bar; by default if there is a terminal.
+        runs : sequence of str or Scan
+            The scans, or their uids: ``tomo.scans[:5]``.
+        recipes : Recipe, mapping, Path, str, or a list of these
+            What to do with each run.
+        name : str
+            What to call the batch.
+        priority : JobPriority or str
+            ``"background"``: after everything else; or ``"normal"``.
+
+        Returns
+        -------
+        Batch
+            The service makes a hundred items every few seconds, whatever becomes of this session.
 
         Raises
         ------
+        NotFoundError
+            There is no such run, or this key may not read it.
+        RecipeError
+            A recipe is wrong; says which field and why.
         CatalogError
-            It failed or was cancelled; says why.
-        TimeoutError
-            It is not finished after `timeout` seconds. It goes on.
+            The batch is wrong in itself: a run stands there twice, say.
         """
-        show = sys.stderr.isatty() if show_progress is None else show_progress
-        if show:
-            self._wait_with_bar(timeout)
-        else:
-            self._wait(timeout, _ignore)
-        status = self.status
-        if status.state is not State.DONE:
-            raise CatalogError(f"{self.path} is {status.state.value}: {status.message}")
-        return self
+        uids = [run.uid if isinstance(run, Scan) else run for run in runs]
+        return submit_batch(self._root, uids, recipes, name, priority)
 
-    def cancel(self) -> None:
-        """Ask for the reconstruction to be stopped; slabs that exist are kept on disk."""
-        request_cancel(self._node, requested_by=getpass.getuser())
+    @property
+    def batches(self) -> Table[Batch]:
+        """All batches, the newest first; a table in a notebook."""
+        return Table([Batch(self._root, node) for node in find_batches(self._root)], BATCH_HEAD, batch_row)
 
-    def queue_again(self) -> None:
-        """Queue a failed or cancelled reconstruction once more; slabs that exist are used."""
-        requeue(self._node)
+    def find_batch(self, reference: str) -> Batch:
+        """Return a batch by its id or name, of which a unique beginning is enough; ``last`` is the newest.
 
-    def _wait(self, timeout: float | None, tell: Callable[[dict[str, Any]], None]) -> None:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            try:
-                state = self.state
-                if state in FINAL_STATES:
-                    return
-                tell(self.progress if state is State.RUNNING else {"stage": state.value})
-            except ServiceUnavailableError as error:
-                tell({"stage": str(error)})
-            if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError(f"{self.path} is not finished after {timeout:g} s")
-            time.sleep(LOOK_S)
+        Raises
+        ------
+        NotFoundError
+            None fits, or more than one; lists them.
+        """
+        return Batch(self._root, resolve_batch(self._root, reference))
 
-    def _wait_with_bar(self, timeout: float | None) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
+    def ingest(self, path: Path | str, *, copy_to: Path | None = None, **facts: Any) -> str:
+        """Publish a scan file as a run, and return its uid; the same content makes the same run.
 
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(self.path, total=100.0)
+        Parameters
+        ----------
+        path : Path or str
+            HDF5 file (DXchange or NXtomo), in a folder that the service reads.
+        copy_to : Path, optional
+            Folder that the service reads, into which the file is copied first.
+        **facts
+            What goes before what the file says: `sample_name`, `energy_kev`, `pixel_size_um`,
+            `distance_mm`.
 
-            def tell(progress: dict[str, Any]) -> None:
-                bar.update(
-                    task, description=str(progress.get("stage", "")), completed=progress.get("percent", 0.0)
-                )
+        Raises
+        ------
+        InputError
+            The file is no scan, or a fact is none; says which.
+        CatalogError
+            The service cannot read the file; says which setting to change.
+        """
+        return ingest(self._root, Path(path), ScanFacts.checked(facts), copy_to=copy_to).run_uid
 
-            self._wait(timeout, tell)
+    def sweep(
+        self,
+        run_uid: str,
+        parameter: str,
+        values: Sequence[Any],
+        *,
+        recipe: RecipeLike = "default",
+        z: int = 0,
+    ) -> SweepView:
+        """Make one slice by several recipes that differ in one thing.
 
+        Parameters
+        ----------
+        run_uid : str
+            The run, as listed by `runs`.
+        parameter : str
+            What differs: ``"rotation_axis"``, ``"reconstruction.filter_cutoff"``, ``"stripes"``...
+        values : sequence
+            Numbers, choices, or whole stages; `spread` makes evenly spaced numbers.
+        recipe : Recipe, mapping, Path or str
+            What all of them share.
+        z : int
+            Slice of the volume.
 
-def _recipe(given: RecipeLike) -> Recipe:
-    if isinstance(given, Recipe):
-        return given
-    if isinstance(given, Mapping):
-        return parse_recipe(given)
-    return load_recipe(given)
+        Returns
+        -------
+        SweepView
+            Its pictures are made when they are looked at.
 
+        Raises
+        ------
+        NotFoundError
+            There is no such run.
+        RecipeError
+            A value does not fit the recipe.
+        """
+        return self._scan(run_uid).sweep(parameter, values, recipe=recipe, z=z)
 
-def _ignore(_progress: dict[str, Any]) -> None:
-    """Show nothing."""
+    def reconstructions(self, run_uid: str) -> Table[Job]:
+        """Return the reconstructions of a run, oldest first."""
+        return job_list(self._root, (node for node, _ in find_reconstructions(self._root, run_uid)))
+
+    def jobs(self, *states: State | str, run_uid: str | None = None, most: int | None = None) -> Table[Job]:
+        """Return reconstructions of all runs, the newest request first; a table in a notebook.
+
+        Parameters
+        ----------
+        *states : State or str
+            Only those in one of these states: ``tomo.jobs("queued", "running")``.
+        run_uid : str, optional
+            Only those of this run.
+        most : int, optional
+            No more than so many.
+        """
+        wanted = [State(state) for state in states]
+        return job_list(self._root, find_jobs(self._root, *wanted, run_uid=run_uid, most=most))
+
+    def job(self, reference: str) -> Job:
+        """Return one reconstruction.
+
+        Parameters
+        ----------
+        reference : str
+            Path, ``run/id`` or ``id``, of which a unique beginning is enough; ``last`` is the newest.
+
+        Raises
+        ------
+        NotFoundError
+            None fits, or more than one; lists them.
+        """
+        return Job(resolve_job(self._root, reference))
+
+    def rerun(self, job: Job | str) -> Job:
+        """Do a reconstruction once more, from the same raw data by the same values.
+
+        Parameters
+        ----------
+        job : Job or str
+            The reconstruction, or what `job` takes to find it.
+
+        Returns
+        -------
+        Job
+            The new one; once it is done, its `comparison` says whether it came out the same.
+
+        Raises
+        ------
+        InputError
+            The raw data have changed; says which file, and what of it.
+        CatalogError
+            The reconstruction is not done.
+        """
+        return (job if isinstance(job, Job) else self.job(job)).rerun()
+
+    def _scan(self, run_uid: str) -> Scan:
+        try:
+            return Scan(self._root, find_run(self._root, run_uid))
+        except NotFoundError as error:
+            raise NotFoundError(f"there is no run {run_uid!r}; `scans` lists those there are") from error

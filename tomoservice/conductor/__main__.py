@@ -1,9 +1,13 @@
-"""A conductor that a service controls: its lot comes from standard input, whose end stops it."""
+"""A conductor that a service controls: its lot comes from standard input, whose end stops it.
+
+Every further line says that something is being queued.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 
 from tomoservice.conductor.process import run_conductor
 from tomoservice.errors import TomoserviceError
@@ -17,11 +21,8 @@ def main() -> int:
     """Work until standard input is closed or a signal comes; return the exit status."""
     uri, api_key, text = (sys.stdin.readline().strip() for _ in range(3))
     settings = settings_from_json(text)
-    # What the service serves; other files are none of our clients' business.
-    folders = (settings.data_folder / "raw", *settings.service.raw_folders)
-    stop_when_closed(sys.stdin)
     try:
-        run_conductor(uri, api_key, settings, readable=[folder.expanduser().resolve() for folder in folders])
+        run_conductor(uri, api_key, settings, partial(stop_when_closed, sys.stdin))
     except TomoserviceError as error:
         logger.critical("%s", error)
         return 1

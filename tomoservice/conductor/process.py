@@ -6,12 +6,12 @@ import fcntl
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable
 from itertools import count
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
 from tomoservice.settings import Settings
 
@@ -22,7 +22,10 @@ RETRY_S = "5"
 
 
 def run_conductor(
-    uri: str, api_key: str | None, settings: Settings, *, readable: Sequence[Path] | None = None
+    uri: str,
+    api_key: str | None,
+    settings: Settings,
+    waking: Callable[[Callable[[], None]], None] | None = None,
 ) -> None:
     """Run a conductor in this process until SIGINT or SIGTERM.
 
@@ -33,16 +36,26 @@ def run_conductor(
     api_key : str, optional
         Key that may write and register.
     settings : Settings
-        Where volumes go; lease, memory, pace.
-    readable : sequence of Path, optional
-        Folders below which raw files may be read directly; all that the process may read by default.
+        Where volumes go; below which folders raw files are read directly; lease, memory, pace.
+    waking : callable, optional
+        Given what to call when something is being queued; without it, the conductor looks now and then.
     """
     log_file, _held = _log_to(settings.data_folder / "logs")
     # Tiled's client would try for 45 s, longer than a lease; we have patience of our own.
     os.environ.setdefault("TILED_RETRY_TIMEOUT", RETRY_S)
+    from tomoservice.compute.cluster import DaskComputer
+    from tomoservice.compute.launch import find_cluster, local_cluster
     from tomoservice.conductor.loop import Conductor
 
-    conductor = Conductor(uri, api_key, settings, log_file=str(log_file), readable=readable)
+    folder, compute = settings.data_folder, settings.compute
+    started: list[tuple[str, Any]] = []
+    # What the data folder names may be the cluster of another conductor.
+    computer = DaskComputer(
+        lambda: started[0] if started else find_cluster(folder, compute), compute.resource
+    )
+    conductor = Conductor(
+        uri, api_key, settings, computer=computer, log_file=str(log_file), readable=settings.raw_folders
+    )
 
     def stop(number: int, frame: FrameType | None) -> None:
         del number, frame
@@ -50,7 +63,16 @@ def run_conductor(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    conductor.run()
+    if waking is not None:
+        waking(conductor.wake)
+    # The server needs all cores to start; whoever computes would be in its way.
+    conductor.wait_for_service()
+    if compute.scheduler is not None:
+        conductor.run()
+        return
+    with local_cluster(folder, compute) as own:
+        started.append(own)
+        conductor.run()
 
 
 def _log_to(folder: Path) -> tuple[Path, IO[str]]:
@@ -59,7 +81,8 @@ def _log_to(folder: Path) -> tuple[Path, IO[str]]:
     to_file = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[logging.StreamHandler(), to_file])
     # One line per request says nothing that the server's side does not say better.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("httpx", "distributed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return path, lock
 
 

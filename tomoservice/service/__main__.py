@@ -14,7 +14,8 @@ from tomoservice.settings import settings_from_json
 def main() -> int:
     """Serve until standard input is closed or a signal comes; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("httpx", "distributed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     settings = settings_from_json(sys.stdin.readline())
     stop_when_closed(sys.stdin)
     try:

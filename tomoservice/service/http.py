@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -12,8 +14,21 @@ from typing import Any
 
 import uvicorn
 
+KEYS = re.compile(r"\b(api_key|access_token)=[^&\s]*")
 GRACE_S = 5
 """How long open requests and subscriptions may take when the service stops."""
+
+
+class WithoutKeys(logging.Filter):
+    """Takes keys out of addresses: browsers cannot send them to a WebSocket in a header."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change a record of the log; none is left out."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                KEYS.sub(r"\1=...", value) if isinstance(value, str) else value for value in record.args
+            )
+        return True
 
 
 class _Server(uvicorn.Server):
@@ -59,6 +74,9 @@ def run(app: Any, listener: socket.socket, on_ready: Callable[[], None], on_stop
         access_log=False,
         timeout_graceful_shutdown=GRACE_S,
     )
+    log = logging.getLogger("uvicorn.error")
+    if not any(isinstance(known, WithoutKeys) for known in log.filters):
+        log.addFilter(WithoutKeys())
     with _signals_swallowed():
         _Server(config, on_ready, on_stop).run(sockets=[listener])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,10 @@ from tomoservice import __version__
 from tomoservice.errors import SettingsError
 from tomoservice.service.folder import ServiceInfo, ensure_api_key, locked, remove_info, write_info
 from tomoservice.service.running import RunningService, running_service
-from tomoservice.settings import Settings
+from tomoservice.settings import Settings, read_api_key
 
 if TYPE_CHECKING:
-    from tomoservice.service.supervisor import ConductorSupervisor
+    from tomoservice.service.supervisor import ProcessSupervisor
 
 __all__ = ["RunningService", "running_service", "serve"]
 
@@ -66,7 +67,7 @@ def _run(
     listener: socket.socket,
     on_ready: Callable[[ServiceInfo], None] | None,
 ) -> None:
-    conductor = _start_conductor(settings, api_key, info.uri)
+    conductor, live = _start_children(settings, api_key, info.uri)
 
     def ready() -> None:
         write_info(settings.data_folder, info)
@@ -76,28 +77,47 @@ def _run(
 
     def stop() -> None:
         # While the server still answers, so that the conductor can give its claim back.
-        if conductor is not None:
-            conductor.stop()
+        ending = [threading.Thread(target=child.stop) for child in (conductor, live) if child is not None]
+        for thread in ending:
+            thread.start()
+        for thread in ending:
+            thread.join()
 
     try:
+        if settings.service.workers > 1:
+            from tomoservice.service.workers import run_workers
+
+            run_workers(settings, api_key, listener, info.uri, ready, stop)
+            return
         # Tiled's server takes seconds to import; what can be wrong before that has been said by now.
         from tomoservice.service.app import make_app
         from tomoservice.service.http import run
 
-        run(make_app(settings, api_key), listener, ready, stop)
+        nudge = None if conductor is None else conductor.nudge
+        run(make_app(settings, api_key, lambda: info.uri, nudge), listener, ready, stop)
     finally:
         stop()
 
 
-def _start_conductor(settings: Settings, api_key: str, uri: str) -> ConductorSupervisor | None:
-    if not settings.conductor.embedded:
-        return None
-    from tomoservice.service.supervisor import ConductorSupervisor
+def _start_children(
+    settings: Settings, api_key: str, uri: str
+) -> tuple[ProcessSupervisor | None, ProcessSupervisor | None]:
+    """Start the conductor and the live reconstruction, as far as the settings want them."""
+    from tomoservice.service.supervisor import ConductorSupervisor, LiveSupervisor
 
-    supervisor = ConductorSupervisor(uri, api_key, settings)
-    # It imports what it needs while the server does the same, and waits until the server answers.
-    supervisor.start()
-    return supervisor
+    file = settings.conductor.api_key_file
+
+    def started(supervisor: type[ConductorSupervisor | LiveSupervisor]) -> ProcessSupervisor:
+        # With accounts of its own, Tiled knows no key of the service.
+        child = supervisor(uri, read_api_key(file) if file else api_key, settings)
+        # It imports what it needs while the server does the same, and waits until the server answers.
+        child.start()
+        return child
+
+    return (
+        started(ConductorSupervisor) if settings.conductor.embedded else None,
+        started(LiveSupervisor) if settings.live.enabled else None,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

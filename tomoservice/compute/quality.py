@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from tomoservice.axis import AxisResult
     from tomoservice.pipeline import Plan
+    from tomoservice.pipeline.residuals import Residual
     from tomoservice.scan import Frames, TomoScan
 
 
@@ -29,10 +30,17 @@ class QualityTable:
     summary: dict[str, Any]
 
 
-def quality_tables(plan: Plan, scan: TomoScan, log: ResidualLog | None = None) -> Iterator[QualityTable]:
-    """Yield the tables that a reconstruction of this recipe and scan has.
+def quality_tables(
+    plan: Plan, scan: TomoScan, cancelled: Callable[[], bool] | None = None
+) -> Iterator[QualityTable]:
+    """Yield the tables that a reconstruction of this recipe and scan has, whatever comes of it.
 
-    Reads flats and darks.
+    Reads flats, darks and a few rows.
+
+    Raises
+    ------
+    CancelledError
+        If `cancelled` said so.
     """
     if plan.axis is not None:
         yield _axis_table(plan.axis)
@@ -40,9 +48,7 @@ def quality_tables(plan: Plan, scan: TomoScan, log: ResidualLog | None = None) -
             yield _tilt_table(plan.axis)
     if scan.flats is not None or scan.darks is not None:
         yield _reference_table(scan, plan)
-    yield _ring_table(score_rings(plan, scan))
-    if log is not None and log.residuals:
-        yield _residual_table(log)
+    yield _ring_table(score_rings(plan, scan, cancelled=cancelled))
 
 
 def _axis_table(axis: AxisResult) -> QualityTable:
@@ -82,13 +88,18 @@ def _ring_table(report: RingReport) -> QualityTable:
     return QualityTable("rings", pd.DataFrame([asdict(scores) for scores in report.scores]), summary)
 
 
-def _residual_table(log: ResidualLog) -> QualityTable:
-    """Give what iterations have left of each sinogram."""
+def residual_tables(residuals: Sequence[Residual]) -> list[QualityTable]:
+    """Return the table of what iterations have left of each sinogram; none if nothing was iterated."""
     import pandas as pd
 
+    if not residuals:
+        return []
+    log = ResidualLog()
+    for residual in residuals:
+        log.add(*residual)
     data = pd.DataFrame(log.residuals, columns=["detector_row", "iteration", "relative_residual"])
     last = [value for _, _, value in log.last()]
-    return QualityTable("residuals", data, {"best": min(last), "worst": max(last)})
+    return [QualityTable("residuals", data, {"best": min(last), "worst": max(last)})]
 
 
 def _reference_table(scan: TomoScan, plan: Plan) -> QualityTable:
@@ -107,6 +118,8 @@ def _reference_table(scan: TomoScan, plan: Plan) -> QualityTable:
     used = plan.beam.references
     for row in rows:
         row["used"] = row["frame"] in (used.flats if row["kind"] == "flat" else used.darks)
+    if plan.blind_rows:
+        summary["blind_rows"] = list(plan.blind_rows)
     if used.notes:
         summary["left_out"] = list(used.notes)
     if flat is not None:

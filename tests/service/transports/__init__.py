@@ -1,0 +1,1 @@
+"""How runs that end elsewhere are reconstructed here."""

@@ -1,0 +1,64 @@
+"""What Tiled checks before it stores a batch."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from tiled.structures.core import Spec, StructureFamily
+
+from tiled_config.refusals import CONFLICT, check_form, checked, refuse
+from tiled_config.stored import stored_metadata
+from tomoservice.catalog import names
+from tomoservice.catalog.batch_records import BatchMetadata
+
+FIXED = ("runs", "recipes", "priority", "requested_by", "requested_at")
+"""What a batch was asked for with; its items follow from it."""
+
+
+async def validate_batch(
+    spec: Spec,
+    metadata: dict[str, Any],
+    entry: Any,
+    structure_family: StructureFamily | None,
+    structure: object,
+) -> dict[str, Any]:
+    """Check a TomoBatch when it is created or its metadata changes.
+
+    Parameters
+    ----------
+    spec : Spec
+        The spec as the client declared it.
+    metadata : dict
+        All metadata that the node is going to have; what the client may leave out is added.
+    entry : CatalogNodeAdapter or None
+        The node as it is; None while it is being created.
+    structure_family : StructureFamily or None
+        What is being created.
+    structure : object
+        Not used; a container has none.
+
+    Returns
+    -------
+    dict
+        `metadata`.
+    """
+    del structure
+    check_form(spec, entry, structure_family, names.BATCH_VERSION)
+    content = checked(names.BATCH_SPEC, BatchMetadata, metadata)
+    if entry is None:
+        # Whether its items are there, only the service knows.
+        completed = content.model_dump(mode="json") | {"submitted": False, "message": ""}
+        metadata.update(completed, requested_at=content.requested_at or time.time())
+        return metadata
+    before = await stored_metadata(entry)
+    for name in FIXED:
+        if metadata.get(name) != before.get(name):
+            _refuse(name, "cannot be changed; ask for another batch", CONFLICT)
+    if before.get("submitted") is True and not content.submitted:
+        _refuse("submitted", "stays true: the items have been made", CONFLICT)
+    return metadata
+
+
+def _refuse(field: str, reason: str, *status: int) -> None:
+    refuse(names.BATCH_SPEC, field, reason, *status)

@@ -1,0 +1,79 @@
+"""What there is of a volume that was stopped before it was complete."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tomoservice.catalog.record import ReconstructionRecord
+from tomoservice.compute.resolution import is_for
+from tomoservice.errors import TomoserviceError
+from tomoservice.provenance import software_versions
+from tomoservice.recipe import parse_recipe
+from tomoservice.store import SlabMarker, SlabStore, read_resolution
+
+
+def kept_part(folder: Path, record: ReconstructionRecord) -> dict[str, Any] | None:
+    """Return what is to be said of the slabs that exist, as plain JSON types; None if there are none.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the store, which need not exist.
+    record : ReconstructionRecord
+        The reconstruction that was stopped.
+    """
+    resolution = read_resolution(folder)
+    try:
+        store = SlabStore.open(folder)
+        # What is left of a node that stood under the same key before is none of it.
+        is_own = resolution is not None and is_for(resolution, parse_recipe(record.metadata.recipe))
+    except TomoserviceError:
+        return None
+    markers = store.markers()
+    if resolution is None or not is_own or not markers:
+        return None
+    depth = store.shape[0]
+    slices = covered(markers.values())
+    computed = sum(stop - start for start, stop in slices)
+    others = "NaN" if store.dtype.kind == "f" else "0"
+    return {
+        "slices": slices,
+        "slabs": len(markers),
+        "slabs_total": -(-depth // store.chunks[0]),
+        "text": f"{computed} of {depth} slices are kept, all others read as {others}",
+        "provenance": {
+            "raw_uid": record.run_uid,
+            "identity": json.loads(store.identity) if store.identity else None,
+            "resolved_recipe": resolution["recipe"],
+            "rotation_axis": _plain_axis(resolution),
+            "notes": resolution["notes"],
+            "slab_checksums": {str(number): marker.checksum for number, marker in sorted(markers.items())},
+            "software": software_versions(),
+            "host": platform.node(),
+            "stopped": datetime.now(UTC).isoformat(),
+        },
+    }
+
+
+def covered(markers: Iterable[SlabMarker]) -> list[tuple[int, int]]:
+    """Return the ranges of slices that slabs cover together: first, and the one after the last."""
+    ranges: list[tuple[int, int]] = []
+    for marker in sorted(markers, key=lambda marker: marker.start):
+        if ranges and ranges[-1][1] == marker.start:
+            ranges[-1] = (ranges[-1][0], marker.stop)
+        else:
+            ranges.append((marker.start, marker.stop))
+    return ranges
+
+
+def _plain_axis(resolution: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the rotation axis without the curve by which it was found."""
+    axis = resolution["axis"]
+    if axis is None:
+        return None
+    return {name: value for name, value in axis.items() if not isinstance(value, list | dict)}
