@@ -1,0 +1,89 @@
+import { useState } from "react";
+
+import type { Scene } from "./useScene";
+import { messageOf } from "../api/http";
+import { reconstruct } from "../api/reconstructions";
+import { packed } from "../recipe/address";
+import { differencesBetween } from "../recipe/differences";
+import { sparse } from "../recipe/recipe";
+import { Dialog, Note } from "../ui/controls";
+import { bytes } from "../ui/format";
+import { addressOf, go } from "../ui/router";
+import { say } from "../ui/toasts";
+
+interface Props {
+  scene: Scene;
+  name: string | undefined;
+  onClose: () => void;
+}
+
+/** Queues the reconstruction of the whole volume. */
+export function RunDialog({ scene, name, onClose }: Props) {
+  const { bench, scan, count } = scene;
+  const [error, setError] = useState("");
+  const [busy, setBusy] = useState(false);
+  const run = async () => {
+    setBusy(true);
+    setError("");
+    try {
+      const recipe = sparse(bench.stages, bench.recipe, bench.defaults);
+      const made = await reconstruct(scan.run_uid, name ? { recipe, recipe_name: name } : { recipe });
+      say("The reconstruction is queued.");
+      go(addressOf({ screen: "volume", run: made.run_uid, id: made.id }));
+    } catch (problem) {
+      setError(messageOf(problem));
+      setBusy(false);
+    }
+  };
+  const many = () => {
+    const recipe = sparse(bench.stages, bench.recipe, bench.defaults);
+    go(`${addressOf({ screen: "scans" })}?recipe=${packed(recipe)}`);
+  };
+  const differences = bench.stages.flatMap(({ key }) =>
+    differencesBetween(bench.defaults[key], bench.recipe[key], key),
+  );
+  const columns = scene.preview.shown?.wanted.view === "slice" ? scene.preview.shown.picture.fullColumns : undefined;
+  return (
+    <Dialog
+      title="Reconstruct the whole volume"
+      onClose={onClose}
+      actions={
+        <>
+          <button type="button" onClick={onClose}>
+            Cancel
+          </button>
+          <button type="button" onClick={many}>
+            Use it for many scans
+          </button>
+          <button type="button" className="primary" disabled={busy} autoFocus onClick={run}>
+            Reconstruct now
+          </button>
+        </>
+      }
+    >
+      <p>
+        {count} slices of {scan.sample_name || "this scan"}
+        {columns ? `, about ${bytes(count * columns * columns * 4)}` : ""}. You can look at it while it is being
+        computed.
+      </p>
+      {bench.skipped.size > 0 && (
+        <Note tone="warn">
+          The pictures leave out {[...bench.skipped].map((stage) => stage.replaceAll("_", " ")).join(", ")}; the volume
+          will not.
+        </Note>
+      )}
+      <div>
+        <h3>What differs from the default recipe</h3>
+        <ul style={{ margin: "4px 0 0", paddingLeft: 18 }}>
+          {differences.length === 0 && <li className="faint">nothing</li>}
+          {differences.map(({ path, other }) => (
+            <li key={path}>
+              {path.replaceAll("_", " ")}: <strong>{other}</strong>
+            </li>
+          ))}
+        </ul>
+      </div>
+      {error && <Note tone="bad">{error}</Note>}
+    </Dialog>
+  );
+}
