@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from callbacks.publisher import RunPublisher
-from callbacks.rule import TriggerRule
+from callbacks.rules import Rule, Rules
 from callbacks.trigger import ReconstructionTrigger
 
-__all__ = ["ReconstructionTrigger", "RunPublisher", "TriggerRule"]
+__all__ = ["ReconstructionTrigger", "Rule", "Rules", "RunPublisher"]

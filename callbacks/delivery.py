@@ -7,13 +7,15 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from callbacks.recipe_names import from_file, from_service, is_file_name
+from callbacks.rules import VolumeKind
 from callbacks.spool import ReconstructionRequest, Spool
 from tomoservice.catalog.names import RAW
+from tomoservice.catalog.states import State
 from tomoservice.errors import CatalogError, RecipeError, ServiceUnavailableError
-from tomoservice.recipe import Recipe, parse_recipe, read_recipe, shipped_recipe
+from tomoservice.recipe import parse_recipe
 
 if TYPE_CHECKING:
     from tomoservice.errors import TomoserviceError
@@ -101,9 +103,9 @@ class Delivery:
         known = [
             self._guarded(f"run {request.run_uid}", partial(self._read_recipe, request))
             for request in self._spool.pending()
-            if isinstance(request.recipe, str)
+            if _is_in_file(request)
         ]
-        requests = [request for request in self._spool.pending() if not isinstance(request.recipe, str)]
+        requests = [request for request in self._spool.pending() if not _is_in_file(request)]
         if not requests:
             return all(known)
         if not self._answers():
@@ -119,7 +121,7 @@ class Delivery:
     def _read_recipe(self, request: ReconstructionRequest) -> bool:
         """Put the recipe that a request names into it, before anybody changes the file."""
         try:
-            recipe = _look_up(str(request.recipe))
+            recipe = from_file(str(request.recipe))
         except RecipeError as error:
             self._refuse(request, error)
         else:
@@ -141,26 +143,21 @@ class Delivery:
         return True
 
     def _deliver_one(self, request: ReconstructionRequest) -> bool:
-        from tomoservice.catalog.nodes import find_run, request_reconstruction
+        from tomoservice.catalog.nodes import find_run
         from tomoservice.catalog.transport import NotAllowedError, NotFoundError, connect
 
         try:
             if self._root is None:
                 self._root = connect(self._uri, self._api_key)
-            run = find_run(self._root, request.run_uid)
+            try:
+                run = find_run(self._root, request.run_uid)
+            except NotFoundError:
+                self._say_if_overdue(request)
+                return False
             if "stop" not in run.metadata:
                 self._say_if_overdue(request)
                 return False
-            node, created = request_reconstruction(
-                self._root,
-                request.run_uid,
-                parse_recipe(request.recipe),
-                reconstruction_id=request.reconstruction_id,
-                requested_by=request.requested_by,
-            )
-        except NotFoundError:
-            self._say_if_overdue(request)
-            return False
+            self._create(request)
         except NotAllowedError as error:
             # Somebody may still give us another key or open the service.
             self._disconnect()
@@ -177,9 +174,25 @@ class Delivery:
             self._refuse(request, error)
             return True
         self._spool.done(request)
-        if created:
-            logger.info("run %s: queued as %s", request.run_uid, "/".join(node.path_parts))
+        self._forget(request)
         return True
+
+    def _create(self, request: ReconstructionRequest) -> None:
+        from tomoservice.catalog.nodes import create_reconstruction, reconstruction_metadata
+
+        if isinstance(request.recipe, str):
+            recipe = from_service(self._root, request.recipe, request.run_uid)
+        else:
+            recipe = parse_recipe(request.recipe)
+        state = State.VIRTUAL if request.volume is VolumeKind.VIRTUAL else State.QUEUED
+        metadata = reconstruction_metadata(
+            request.run_uid, recipe, request.requested_by, request.priority, state
+        )
+        node, created = create_reconstruction(
+            self._root, request.run_uid, metadata, request.reconstruction_id
+        )
+        if created:
+            logger.info("run %s: %s as %s", request.run_uid, state.value, "/".join(node.path_parts))
 
     def _disconnect(self) -> None:
         if self._root is not None:
@@ -188,7 +201,15 @@ class Delivery:
 
     def _refuse(self, request: ReconstructionRequest, error: TomoserviceError) -> None:
         place = self._spool.refuse(request, str(error))
+        self._forget(request)
         logger.warning("run %s is not reconstructed: %s (kept in %s)", request.run_uid, error, place)
+
+    def _forget(self, request: ReconstructionRequest) -> None:
+        """Forget what was said about a request that is not in the spool any more."""
+        key = request.reconstruction_id
+        self._troubled.discard(key)
+        self._said -= {key, f"{key} unanswered"}
+        self._said = {topic for topic in self._said if not topic.startswith(f"run {request.run_uid}:")}
 
     def _say_if_overdue(self, request: ReconstructionRequest) -> None:
         if time.time() - request.requested_at > PATIENCE_S:
@@ -215,11 +236,5 @@ class Delivery:
         return level
 
 
-def _look_up(reference: str) -> Recipe:
-    path = Path(reference)
-    if not path.is_absolute():
-        return shipped_recipe(reference)
-    # Opening a named pipe would wait for whoever writes into it.
-    if path.exists() and not path.is_file():
-        raise RecipeError("is no file", name=reference)
-    return read_recipe(path)
+def _is_in_file(request: ReconstructionRequest) -> bool:
+    return isinstance(request.recipe, str) and is_file_name(request.recipe)

@@ -167,7 +167,7 @@ class Journal:
         """Forget a journal whose run is complete in Tiled."""
         with suppress(OSError):
             self.path.unlink()
-        self.close()
+        self._drop()
 
     def put_aside(self, reason: str) -> Path:
         """Keep a journal out of the way, for people to look at; return where."""
@@ -177,15 +177,24 @@ class Journal:
         with suppress(OSError):
             place.parent.mkdir(exist_ok=True)
             self.path.replace(place)
-        self.close()
+        self._drop()
         return place
 
     def close(self) -> None:
         """Leave the journal to the next process; what is not on disk by now is lost."""
         with self._lock:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-            self._descriptor = None
+            self._close()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = None
+
+    def _drop(self) -> None:
+        with self._lock:
+            self._close()
+            # Written later it would be a journal again.
+            self._unwritten = b""
 
     def _is_worth_it(self) -> bool:
         """Tell whether the locked file is still the journal, and one with content."""

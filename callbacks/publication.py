@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from callbacks.encoding import decode
-from callbacks.impatience import RawRuns
 from callbacks.journal import SENDING, TAKEN, Journal
+from callbacks.raw_runs import RawRuns
 from callbacks.spool import REFUSED
 from tomoservice.errors import CatalogError, ServiceUnavailableError, TomoserviceError
 

@@ -8,10 +8,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from callbacks.impatience import RawRuns
 from callbacks.journal import Journal, find_journals
 from callbacks.publication import Publication
-from tomoservice.errors import ServiceUnavailableError, TomoserviceError
+from callbacks.raw_runs import RawRuns
+from tomoservice.errors import FaultError, ServiceUnavailableError, TomoserviceError
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class Publishing:
 
     def _try(self, item: Item) -> None:
         """Publish what there is of a run; whatever fails is tried again."""
-        from tomoservice.catalog.transport import FaultError, NotAllowedError, NotFoundError
+        from tomoservice.catalog.transport import NotAllowedError, NotFoundError
 
         journal = item.publication.journal
         try:
@@ -172,6 +172,7 @@ class Publishing:
             if finished:
                 with self._lock:
                     del self._items[journal.path]
+                self._said = {topic for topic in self._said if journal.uid not in topic}
 
     def _again(self, item: Item, error: Exception) -> None:
         """Begin again with one run, later."""

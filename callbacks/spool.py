@@ -4,6 +4,7 @@
 
     {folder}/{reconstruction_id}.json           to be delivered
     {folder}/refused/{reconstruction_id}.json   will never be accepted; the reason stands inside
+    {folder}/{run_uid}.start                    start document of a run whose stop document is awaited
 """
 
 from __future__ import annotations
@@ -12,15 +13,24 @@ import json
 import logging
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from callbacks.encoding import decode, encode
+from callbacks.rules import VolumeKind
+from tomoservice.catalog.names import is_key
+from tomoservice.catalog.priorities import JobPriority
+
 logger = logging.getLogger(__name__)
 
 REFUSED = "refused"
+START = ".start"
+START_KEPT_S = 7 * 86400.0
+"""Age from which a start document is forgotten: whoever sends documents again does not reach back further."""
 KEY = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 """What may be a key in Tiled: ``..`` and the like would name another node, and another file."""
 
@@ -38,6 +48,10 @@ class ReconstructionRequest(BaseModel):
     """Run to reconstruct."""
     recipe: dict[str, Any] | str
     """Recipe as plain JSON types, or the name or file of a recipe that has not been read yet."""
+    volume: VolumeKind = VolumeKind.FULL
+    """How much of the volume."""
+    priority: JobPriority = JobPriority.NORMAL
+    """How urgent it is."""
     requested_by: str = ""
     """Who asks."""
     requested_at: float = Field(default_factory=time.time)
@@ -65,14 +79,7 @@ class Spool:
 
     def put(self, request: ReconstructionRequest) -> None:
         """Keep a request; the same one a second time changes nothing."""
-        path = self._path(request)
-        draft = path.with_suffix(f".{os.getpid()}.part")
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(request.model_dump_json(indent=2))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        self._keep_names()
+        self._write(self._path(request), request.model_dump_json(indent=2).encode())
 
     def pending(self) -> list[ReconstructionRequest]:
         """Return the requests that wait, oldest first.
@@ -107,6 +114,51 @@ class Spool:
         place.write_text(json.dumps(content, indent=2), encoding="utf-8")
         self.done(request)
         return place
+
+    def put_start(self, uid: str, start: Mapping[str, Any]) -> None:
+        """Keep a start document until its run has ended, for a process that has not seen it.
+
+        Raises
+        ------
+        OSError
+            It cannot be written.
+        """
+        if is_key(uid):
+            self._write(self._folder / f"{uid}{START}", encode("start", start))
+
+    def start(self, uid: str) -> dict[str, Any] | None:
+        """Return the start document of a run, or None if it is not kept here."""
+        if not is_key(uid):
+            return None
+        try:
+            return decode((self._folder / f"{uid}{START}").read_bytes())[1]
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            logger.warning("the start document of run %s in %s is no document: %s", uid, self._folder, error)
+            return None
+
+    def forget_start(self, uid: str) -> None:
+        """Forget the start document of a run that has ended, or never will."""
+        if is_key(uid):
+            (self._folder / f"{uid}{START}").unlink(missing_ok=True)
+
+    def forget_old_starts(self) -> None:
+        """Forget the start documents of runs that never ended."""
+        for path in self._folder.glob(f"*{START}"):
+            # Another process may be quicker.
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > START_KEPT_S:
+                    path.unlink()
+
+    def _write(self, path: Path, content: bytes) -> None:
+        draft = path.with_suffix(f".{os.getpid()}.part")
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        self._keep_names()
 
     def _read(self, path: Path) -> ReconstructionRequest | None:
         try:

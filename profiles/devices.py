@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 from ophyd import AreaDetector, Device, EpicsSignal, EpicsSignalRO, SingleTrigger
@@ -13,6 +14,7 @@ from ophyd.areadetector.plugins import HDF5Plugin_V34
 from ophyd.areadetector.trigger_mixins import ADTriggerStatus
 from ophyd.device import Staged
 from ophyd.status import SubscriptionStatus
+from ophyd.utils.errors import InvalidState
 
 from profiles.config import CameraConfig, MetadataConfig, MetadataSource, ShutterConfig
 from tomoservice.errors import BeamlineError
@@ -23,6 +25,18 @@ TEXTS: Final = ("sample_name", "proposal")
 TRIGGER_MARGIN_S: Final = 30.0
 SETTING_TIMEOUT_S: Final = 10.0
 STALE_STATUS_S: Final = 1.0
+
+
+class Reached(SubscriptionStatus):
+    """Done when a signal has a value that is waited for, found by a callback or at the first look.
+
+    Both may find it at the same time, of which ophyd's own status complains with a traceback.
+    """
+
+    def set_finished(self) -> None:
+        """Say that the value is reached; a second time changes nothing."""
+        with suppress(InvalidState):
+            super().set_finished()
 
 
 class Shutter(Device):
@@ -46,7 +60,7 @@ class Shutter(Device):
         """``"open"`` or ``"closed"``; anything in between counts as closed."""
         return SHUTTER_OPEN if self.status.get() == self.config.status_open else SHUTTER_CLOSED
 
-    def set(self, state: str) -> SubscriptionStatus:
+    def set(self, state: str) -> Reached:
         """Move the shutter.
 
         Parameters
@@ -73,7 +87,7 @@ class Shutter(Device):
         def arrived(*, value: int, **_: Any) -> bool:
             return value == target
 
-        status = SubscriptionStatus(self.status, arrived, timeout=self.config.timeout_s)
+        status = Reached(self.status, arrived, timeout=self.config.timeout_s)
         self.control.put(self.config.open_value if wanted_open else self.config.closed_value, wait=False)
         return status
 

@@ -10,10 +10,10 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from event_model import compose_stream_resource
-from ophyd.status import DeviceStatus, SubscriptionStatus
+from ophyd.status import DeviceStatus
 
 from profiles.config import CameraConfig
-from profiles.devices import Camera, put
+from profiles.devices import Camera, Reached, put
 from tomoservice.errors import BeamlineError
 
 START_TIMEOUT_S = 10.0
@@ -61,7 +61,7 @@ class FlyCamera:
         self._path = ""
         self._published = 0
         self._bundles: list[Any] = []
-        self._completion: SubscriptionStatus | None = None
+        self._completion: Reached | None = None
 
     @property
     def angle_key(self) -> str:
@@ -133,7 +133,7 @@ class FlyCamera:
         status.set_finished()
         return status
 
-    def kickoff(self) -> SubscriptionStatus:
+    def kickoff(self) -> Reached:
         """Start the series that was prepared; done when the camera runs."""
         if self._series is None:
             message = f"{self.name}: prepare a series before kickoff"
@@ -143,11 +143,11 @@ class FlyCamera:
         def running(*, value: int, **_: Any) -> bool:
             return value == 1
 
-        status = SubscriptionStatus(acquire, running, run=False, timeout=START_TIMEOUT_S)
+        status = Reached(acquire, running, run=False, timeout=START_TIMEOUT_S)
         acquire.put(1, wait=False)
         return status
 
-    def complete(self) -> SubscriptionStatus:
+    def complete(self) -> Reached:
         """Return a status that is done when every frame is in the file."""
         series = self._expect_series()
 
@@ -155,7 +155,7 @@ class FlyCamera:
             return self._written() >= series.num_frames
 
         timeout_s = series.num_frames * series.period_s + WRITE_MARGIN_S
-        self._completion = SubscriptionStatus(self._camera.hdf5.num_captured, written, timeout=timeout_s)
+        self._completion = Reached(self._camera.hdf5.num_captured, written, timeout=timeout_s)
         return self._completion
 
     def get_index(self) -> int:

@@ -32,6 +32,10 @@ OVERRUN_S: Final = 1.0
 CROSSING_MARGIN_S: Final = 20.0
 
 
+class WrongArgumentError(BeamlineError, ValueError):
+    """An argument with which a plan makes no scan."""
+
+
 @dataclass(frozen=True)
 class _Scan:
     """The checked arguments of a plan."""
@@ -51,19 +55,19 @@ class _Scan:
         ):
             if not isinstance(value, int) or value < least:
                 message = f"{name} must be a whole number, at least {least}, not {value!r}"
-                raise ValueError(message)
+                raise WrongArgumentError(message)
         for name in ("start_deg", "stop_deg", "exposure_s"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
                 message = f"{name} must be a number, not {value!r}"
-                raise ValueError(message)
+                raise WrongArgumentError(message)
         if self.exposure_s <= 0:
             message = f"exposure_s must be positive, not {self.exposure_s!r}"
-            raise ValueError(message)
+            raise WrongArgumentError(message)
         if self.range_deg == 0:
             given = f"{self.start_deg!r} and {self.stop_deg!r}"
             message = f"start_deg and stop_deg must be two different angles, not {given}"
-            raise ValueError(message)
+            raise WrongArgumentError(message)
 
     @property
     def range_deg(self) -> float:
@@ -111,9 +115,14 @@ def tomo_scan(  # noqa: PLR0913 - typed by hand at the beamline, so keywords and
     ------
     bluesky.Msg
 
+    Returns
+    -------
+    str
+        Uid of the run.
+
     Raises
     ------
-    ValueError
+    WrongArgumentError
         An argument makes no scan; nothing has moved.
     """
     scan = _Scan(num_projections, start_deg, stop_deg, num_flats, num_darks, exposure_s)
@@ -131,7 +140,7 @@ def tomo_scan(  # noqa: PLR0913 - typed by hand at the beamline, so keywords and
         yield from _projections_scene(beamline)
         yield from _step_series(beamline, "primary", [float(angle) for angle in angles])
 
-    yield from _run(beamline, metadata, body)
+    return (yield from _run(beamline, metadata, body))
 
 
 def tomo_fly(  # noqa: PLR0913 - typed by hand at the beamline, so keywords and not a model
@@ -172,9 +181,14 @@ def tomo_fly(  # noqa: PLR0913 - typed by hand at the beamline, so keywords and 
     ------
     bluesky.Msg
 
+    Returns
+    -------
+    str
+        Uid of the run.
+
     Raises
     ------
-    ValueError
+    WrongArgumentError
         An argument makes no scan; nothing has moved.
     """
     scan = _Scan(num_projections, start_deg, stop_deg, num_flats, num_darks, exposure_s)
@@ -197,7 +211,7 @@ def tomo_fly(  # noqa: PLR0913 - typed by hand at the beamline, so keywords and 
         if flats_after:
             yield from flats()
 
-    yield from bpp.stage_wrapper(_run(beamline, metadata, body), [camera])
+    return (yield from bpp.stage_wrapper(_run(beamline, metadata, body), [camera]))
 
 
 @dataclass(frozen=True)
@@ -265,7 +279,8 @@ def _run(beamline: Beamline, metadata: dict[str, Any], body: Any) -> Plan:
         sample=float((yield from bps.rd(beamline.sample.user_setpoint))),
         velocity=float((yield from bps.rd(beamline.rotation.velocity))),
     )
-    yield from bpp.finalize_wrapper(bpp.run_wrapper(body(), md=metadata), lambda: _restore(beamline, found))
+    run = bpp.run_wrapper(body(), md=metadata)
+    return (yield from bpp.finalize_wrapper(run, lambda: _restore(beamline, found)))
 
 
 def _restore(beamline: Beamline, found: _Found) -> Plan:

@@ -6,11 +6,11 @@ Everything is real but the X-rays: Channel Access, ophyd, HDF5 files, documents,
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,15 @@ from numpy.typing import NDArray
 from profiles.sim.launch import simulated_beamline
 from profiles.sim.options import SimulationOptions
 from tomoservice.errors import TomoserviceError
-from tomoservice.export.png import grey_window, write_png
 from tomoservice.phantom import default_phantom
+from tomoservice.png import grey_window, write_png
 from tomoservice.service.running import RunningService
 from tomoservice.sources import open_scan
+
+if TYPE_CHECKING:
+    from bluesky import RunEngine
+
+    from profiles.beamline import Beamline
 
 Tell = Callable[[str, float], None]
 """Told the stage of a reconstruction and how many percent of it are done."""
@@ -143,6 +148,36 @@ def demonstrate(
 
 def _scan(service: RunningService, options: SimulationOptions, sweep: Sweep, tell: Tell) -> str:
     """Run the scan in a RunEngine that publishes to the service; return the run's uid."""
+    with publishing_beamline(service, options, tell) as (beamline, engine):
+        from profiles.plans import tomo_fly
+
+        engine.subscribe(_FrameCounter(sweep.projections, tell))
+        (uid,) = engine(
+            tomo_fly(beamline, sweep.projections, start_deg=sweep.start_deg, stop_deg=sweep.stop_deg)
+        )
+        return str(uid)
+
+
+@contextmanager
+def publishing_beamline(
+    service: RunningService, options: SimulationOptions, tell: Tell
+) -> Iterator[tuple[Beamline, RunEngine]]:
+    """Run a simulated beamline, and give it with a RunEngine that publishes and reconstructs its runs.
+
+    Parameters
+    ----------
+    service
+        Where runs are published and reconstructed.
+    options
+        What the beamline simulates.
+    tell
+        Told about the progress.
+
+    Raises
+    ------
+    BeamlineError
+        If the simulated beamline does not start.
+    """
     with ExitStack() as stack:
         tell("starting the beamline", 0)
         ioc = stack.enter_context(simulated_beamline(options))
@@ -151,7 +186,6 @@ def _scan(service: RunningService, options: SimulationOptions, sweep: Sweep, tel
 
         from callbacks import ReconstructionTrigger, RunPublisher
         from profiles.beamline import connect
-        from profiles.plans import tomo_fly
 
         raw = service.data / "raw"
         raw.mkdir(exist_ok=True)
@@ -164,11 +198,7 @@ def _scan(service: RunningService, options: SimulationOptions, sweep: Sweep, tel
         publisher = stack.enter_context(RunPublisher(service.uri, service.api_key, spool=spool))
         engine.subscribe(publisher)
         engine.subscribe(trigger)
-        engine.subscribe(_FrameCounter(sweep.projections, tell))
-        (uid,) = engine(
-            tomo_fly(beamline, sweep.projections, start_deg=sweep.start_deg, stop_deg=sweep.stop_deg)
-        )
-        return str(uid)
+        yield beamline, engine
 
 
 class _FrameCounter:

@@ -7,10 +7,7 @@ ends on SIGTERM, SIGINT, or when its standard input closes (so it never outlives
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -18,14 +15,14 @@ from typing import Any
 
 import caproto.sync.repeater
 from caproto import ChannelType
-from caproto.asyncio.server import Context
 from caproto.server import PVGroup, pvproperty
 from pydantic import ValidationError
 
+from profiles.serving import serve
 from profiles.sim.camera import CameraIOC
 from profiles.sim.frames import FrameSource, PhantomFrames, ReplayFrames
 from profiles.sim.motor import SimulatedMotor
-from profiles.sim.options import LOOPBACK, READY, SimulationOptions
+from profiles.sim.options import LOOPBACK, SimulationOptions
 from tomoservice.errors import TomoserviceError
 from tomoservice.phantom import FrameKind
 
@@ -47,8 +44,24 @@ class BeamlinePVs(PVGroup):
         while True:
             await async_lib.library.sleep(1.0)
             current = instance.value - 0.01
-            await instance.write(current if current > 298.0 else 300.0)
+            lost = self.beam.value == "Lost"
+            await instance.write(0.0 if lost else current if current > 298.0 else 300.0)
 
+    async def _lose_beam(self, instance: Any, value: str | int) -> str:
+        # Clients write either of both.
+        name = value if isinstance(value, str) else instance.enum_strings[value]
+        await self.ring_current.write(0.0 if name == "Lost" else 300.0)
+        return str(name)
+
+    beam = pvproperty(
+        name="Beam",
+        value="Present",
+        enum_strings=("Lost", "Present"),
+        dtype=ChannelType.ENUM,
+        record="bo",
+        put=_lose_beam,
+        doc="written Lost, the stored beam is gone: frames go dark, and the ring's current drops to nothing",
+    )
     shutter = pvproperty(
         name="Shutter:Set",
         value="Closed",
@@ -107,7 +120,7 @@ class SimulatedBeamline:
 
     def scene(self) -> FrameKind:
         """Say what the camera would see now."""
-        if self.beamline.shutter_status.value == "Closed":
+        if self.beamline.shutter_status.value == "Closed" or self.beamline.beam.value == "Lost":
             return FrameKind.DARK
         if abs(float(self.sample.motor.field_inst.user_readback_value.value)) > SAMPLE_OUT_MM:
             return FrameKind.FLAT
@@ -131,35 +144,6 @@ def make_source(options: SimulationOptions) -> FrameSource:
     return PhantomFrames.default(options.rows, options.columns, options.axis, options.imperfections())
 
 
-async def serve(simulated: SimulatedBeamline) -> None:
-    """Answer Channel Access until told to end."""
-    loop = asyncio.get_running_loop()
-    server = Context(simulated.pvdb, [LOOPBACK])
-    task: asyncio.Task[None] | None = None
-
-    async def announce(_async_lib: Any) -> None:
-        await simulated.start()
-        sys.stdout.write(f"{READY}\n")
-        sys.stdout.flush()
-
-    def end() -> None:
-        if task is not None:
-            task.cancel()
-
-    def on_input() -> None:
-        if not os.read(sys.stdin.fileno(), 1024):
-            loop.remove_reader(sys.stdin)
-            end()
-
-    task = asyncio.create_task(server.run(startup_hook=announce))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
-    with contextlib.suppress(PermissionError):  # a file or the null device, which never closes
-        loop.add_reader(sys.stdin, on_input)
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the IOC; return its exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -175,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ).start()
     simulated = SimulatedBeamline(options, source)
     try:
-        asyncio.run(serve(simulated))
+        asyncio.run(serve(simulated.pvdb, [LOOPBACK], simulated.start))
     finally:
         simulated.camera.stop()
     return 0

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
-import select
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from profiles.child import child_process
 from profiles.config import BeamlineConfig, load_config
-from profiles.sim.options import LOOPBACK, READY, SimulationOptions
+from profiles.sim.options import LOOPBACK, SECOND_LOOPBACK, SimulationOptions
 from tomoservice.errors import BeamlineError
-
-logger = logging.getLogger(__name__)
 
 CONFIG_FILE = Path(__file__).parent / "sim.yml"
 
@@ -55,7 +50,7 @@ def channel_access_environment(environment: Mapping[str, str] = os.environ) -> d
         server = environment.get("EPICS_CA_SERVER_PORT") or _free_port(open_sockets)
         repeater = environment.get("EPICS_CA_REPEATER_PORT") or _free_port(open_sockets)
     return {
-        "EPICS_CA_ADDR_LIST": LOOPBACK,
+        "EPICS_CA_ADDR_LIST": f"{LOOPBACK} {SECOND_LOOPBACK}",
         "EPICS_CA_AUTO_ADDR_LIST": "NO",
         "EPICS_CA_SERVER_PORT": server,
         "EPICS_CA_REPEATER_PORT": repeater,
@@ -109,17 +104,9 @@ def simulated_beamline(options: SimulationOptions, *, timeout_s: float = 30.0) -
         It does not start.
     """
     use_loopback()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "profiles.sim.ioc", *options.to_arguments()],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        _wait_until_ready(process, timeout_s)
-        yield RunningIOC(options, process.pid)
-    finally:
-        _stop(process)
+    command = ["profiles.sim.ioc", *options.to_arguments()]
+    with child_process(command, "the simulated beamline", timeout_s) as pid:
+        yield RunningIOC(options, pid)
 
 
 def start_simulated_beamline(**options: Any) -> RunningIOC:
@@ -153,30 +140,3 @@ def _free_port(open_sockets: ExitStack) -> str:
         except OSError:
             continue
         return str(port)
-
-
-def _wait_until_ready(process: subprocess.Popen[str], timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    if process.stdout is None:
-        raise BeamlineError("the IOC's standard output is not connected")
-    ready, _, _ = select.select([process.stdout], [], [], max(deadline - time.monotonic(), 0))
-    if not ready:
-        message = f"the simulated beamline did not answer within {timeout_s:g} s"
-        raise BeamlineError(message)
-    if process.stdout.readline().strip() != READY:
-        status = process.wait(timeout=10)
-        message = f"the simulated beamline ended with status {status}; its reason stands above"
-        raise BeamlineError(message)
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        logger.warning("the simulated beamline (process %d) did not end in 10 s and was killed", process.pid)
-        process.kill()
-        process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            stream.close()

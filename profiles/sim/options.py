@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from tomoservice.phantom import Imperfections
 
 LOOPBACK: Final = "127.0.0.1"
-READY: Final = "ready"
-"""The line that the IOC writes when it answers."""
+SECOND_LOOPBACK: Final = "127.0.0.2"
+"""Of a second IOC on this machine: of two on one address and port only one hears who searches for PVs."""
 
 
 class SimulationOptions(BaseModel):

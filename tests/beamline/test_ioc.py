@@ -187,3 +187,23 @@ def test_the_guide_lists_every_pv_of_the_camera() -> None:
     named = {part.rpartition(":")[2] for row in rows for part in row.replace("`", " ").split()}
     assert len(named) > 20
     assert named <= have
+
+
+def test_a_lost_beam_darkens_frames_and_empties_the_ring(ioc: RunningIOC, beamline: Beamline) -> None:
+    from ophyd import EpicsSignal, EpicsSignalRO
+
+    prefix = ioc.options.prefix
+    beam = EpicsSignal(f"{prefix}Beam", name="beam")
+    current = EpicsSignalRO(f"{prefix}RingCurrent", name="current")
+    try:
+        for signal_ in (beam, current):
+            signal_.wait_for_connection(timeout=10)
+        for value in (0, "Lost"):
+            beam.put(value, wait=True)
+            assert beam.get(as_string=True) == "Lost"
+            assert current.get() == 0
+            beam.put("Present", wait=True)
+            assert current.get() > 290
+    finally:
+        beam.destroy()
+        current.destroy()

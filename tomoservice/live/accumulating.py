@@ -1,0 +1,230 @@
+"""The work on a scan that goes on: projections are added, corrected, and shown about an axis."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from tomoservice.axis import AxisResult
+from tomoservice.catalog.live_records import LiveWishes
+from tomoservice.live.announced import announced_range_deg
+from tomoservice.live.beam import BeamKeeper
+from tomoservice.live.display import Display
+from tomoservice.live.frames import BeamWatch
+from tomoservice.live.memory import Remembered
+from tomoservice.live.pictures import Pictures, Target
+from tomoservice.live.seeking import AxisSeeker, covers_whole_turn
+from tomoservice.live.sources import LiveSource
+from tomoservice.recon.live import LiveGeometry, SlicePosition
+from tomoservice.sources.layout import choose_layout
+from tomoservice.sources.run_metadata import first_number, in_start
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 16
+"""Projections that are added at once."""
+SMALL_AT_ONCE = 128
+"""Rows of projections that are added at once to a slice that has moved."""
+OFF_CENTRE = 0.1
+"""Part of the detector's width by which the axis is off its middle in a half-acquisition."""
+WHOLE_TURN_DEG = 330.0
+
+
+class Accumulator:
+    """Adds the projections of a scan to its pictures, a few at a time.
+
+    Parameters
+    ----------
+    source : LiveSource
+        Where projections are read; closed with this.
+    display : Display
+        What is shown, and the books of the projections.
+    keeper : BeamKeeper
+        Flats and darks.
+    start : mapping
+        The start document.
+    remembered : Remembered, optional
+        What a scan before has shown.
+    threads : int
+        Threads that reconstruct.
+    """
+
+    def __init__(
+        self,
+        source: LiveSource,
+        display: Display,
+        keeper: BeamKeeper,
+        start: Mapping[str, Any],
+        remembered: Remembered | None,
+        threads: int,
+    ) -> None:
+        rows, columns = source.frame_shape
+        self._source, self._display, self._keeper, self._start = source, display, keeper, start
+        self._remembered = remembered
+        self._ledger, self._axis = display.ledger, display.axis
+        self._whole = slice(0, rows)
+        self._watch = BeamWatch()
+        self._seeker = AxisSeeker(rows)
+        self._search: Future[AxisResult | None] | None = None
+        self._searching = ThreadPoolExecutor(1, "live-axis")
+        said = _said_axis(start, display.raw_uid)
+        if said is not None and 0 <= said <= columns - 1:
+            self._axis.given, self._axis.source = said, "said by the scan"
+        elif remembered is not None and remembered.rotation_axis is not None:
+            self._axis.given = remembered.rotation_axis
+            self._axis.source = f"that of run {remembered.run_uid[:8]}"
+        geometry = self._geometry(rows, columns)
+        self.pictures = Pictures(Target(geometry, SlicePosition.middle(geometry)), threads)
+        """What is shown, and will be."""
+        display.pictures = self.pictures
+
+    def close(self) -> None:
+        """Close the files; a search that has begun comes to nothing."""
+        self._searching.shutdown(wait=False, cancel_futures=True)
+        self._source.close()
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether the axis is being looked for."""
+        return self._search is not None
+
+    def see(self) -> int:
+        """Look for projections, and return how many are new.
+
+        Raises
+        ------
+        InputError
+            They cannot be looked at just now.
+        ServiceUnavailableError
+            The service does not answer.
+        """
+        return self._ledger.see(self._source.look())
+
+    def step(self) -> bool:
+        """Add some projections; tell whether there is more to do at once.
+
+        Raises
+        ------
+        InputError, ServiceUnavailableError
+            As of `see`.
+        """
+        added = self._add_some()
+        caught_up = self._catch_up_some()
+        self.seek()
+        # What was found just now is still to be shown.
+        return added or caught_up or not self.pictures.is_settled
+
+    def wish(self, wishes: LiveWishes) -> None:
+        """Show what is wished for."""
+        pictures = self.pictures
+        if wishes.rotation_axis != self._axis.wished:
+            columns = pictures.shown.geometry.columns
+            if wishes.rotation_axis is not None and wishes.rotation_axis > columns - 1:
+                self._display.message = f"an axis at column {wishes.rotation_axis:g} is not on the detector"
+                return
+            self._axis.wished = wishes.rotation_axis
+            self._aim()
+        wished, now = wishes.slices, pictures.target.position
+        if wished.model_dump(exclude_none=True):
+            position = SlicePosition(
+                now.z if wished.z is None else wished.z,
+                now.y if wished.y is None else wished.y,
+                now.x if wished.x is None else wished.x,
+            )
+            pictures.aim(pictures.target.moved(position))
+
+    def seek(self, *, last: bool = False) -> None:
+        """Look for the axis in another thread, and use what was found."""
+        if self._search is not None:
+            if not (self._search.done() or last):
+                return
+            search, self._search = self._search, None
+            is_another = self._seeker.learn(search.result())
+            self._axis.found = self._seeker.best
+            if is_another:
+                self._aim()
+        matter = self._seeker.matter(last=last)
+        if matter is not None:
+            self._search = self._searching.submit(matter.search)
+
+    def refine(self) -> None:
+        """Correct what is shown with the scan's own flats and darks, if they have come."""
+        change = self._keeper.refine()
+        if change is None:
+            return
+        before, now = change
+        if np.array_equal(before.dark, now.dark):
+            correction = before.correction_to(now)
+            self.pictures.correct(correction)
+            self._seeker.correct(correction)
+            return
+        # What another dark makes of a projection depends on the projection.
+        target = self.pictures.target
+        self.pictures.aim(Target(target.geometry, target.position, target.generation + 1))
+
+    def result(self) -> Remembered:
+        """Return what the next scan may begin with."""
+        beam, axis = self._keeper.beam, self._axis.chosen(self.pictures.shown.geometry.columns)
+        sure = axis.value if not axis.provisional else None
+        return Remembered(
+            self._display.raw_uid, sure, beam if beam is not None and not beam.provisional else None
+        )
+
+    def _add_some(self) -> bool:
+        frames = self._ledger.waiting()[:AT_ONCE]
+        if not frames.size:
+            return False
+        pixels = self._source.read(frames, slice(None))
+        beam = self._keeper.beam or self._keeper.begin(pixels, self._remembered)
+        lost = self._watch.lost(pixels, beam.dark, self._keeper.light)
+        self._ledger.judge(frames, lost)
+        if lost.any():
+            logger.warning("run %s: no beam in frames %s", self._display.raw_uid, frames[lost].tolist())
+        good = frames[~lost]
+        if good.size:
+            angles = self._ledger.angles_deg[good]
+            lines = beam.line_integrals(pixels[~lost], slice(None))
+            self.pictures.add(lines, angles)
+            self._seeker.keep(good, lines, angles)
+            self._ledger.show(good)
+        return True
+
+    def _catch_up_some(self) -> bool:
+        beam = self._keeper.beam
+        missing = self.pictures.missing(self._ledger.shown, AT_ONCE)
+        if missing is None or beam is None:
+            return False
+        frames, rows = missing
+        if rows != self._whole:
+            frames = (self.pictures.missing(self._ledger.shown, SMALL_AT_ONCE) or missing)[0]
+        lines = beam.line_integrals(self._source.read(frames, rows), rows)
+        if rows == self._whole:
+            # They may have been corrected otherwise before.
+            self._seeker.keep(frames, lines, self._ledger.angles_deg[frames])
+        self.pictures.catch_up(frames, lines, self._ledger.angles_deg[frames])
+        return True
+
+    def _aim(self) -> None:
+        """Have everything shown about the axis that is chosen now."""
+        before = self.pictures.target.geometry
+        self.pictures.aim(self.pictures.target.about(self._geometry(before.rows, before.columns)))
+
+    def _geometry(self, rows: int, columns: int) -> LiveGeometry:
+        axis = min(max(self._axis.chosen(columns).value or 0.0, 0.0), columns - 1.0)
+        off_centre = abs(axis - (columns - 1) / 2) > OFF_CENTRE * columns
+        whole = announced_range_deg(self._start) >= WHOLE_TURN_DEG or covers_whole_turn(
+            self._ledger.good_angles_deg
+        )
+        return LiveGeometry(rows, columns, axis, half_acquisition=off_centre and whole)
+
+
+def _said_axis(start: Mapping[str, Any], where: str) -> float | None:
+    """Return the axis that a start document names."""
+    if "scan_layout" not in start:
+        return None
+    layout = choose_layout(start, [], where)
+    return first_number(in_start(start, layout.metadata.rotation_axis), None, layout.name, [])
