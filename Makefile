@@ -3,8 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Tests are spread over so many processes, file by file; each starts for itself what its tests share.
+WORKERS ?= 2
 
-.PHONY: demo test lint bench gallery format constraints clean
+.PHONY: demo page test test-long lint bench gallery screenshots format constraints clean
 .DELETE_ON_ERROR:
 
 $(BIN)/python:
@@ -19,11 +21,33 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
-demo: $(VENV)/.installed  ## simulated beamline to volume; ARGS=--once ends by itself
+# The web page is built where npm is at hand; without it the service says what is missing.
+WEB := tomoservice/web
+NPM := $(shell command -v npm)
+
+ifneq ($(NPM),)
+PAGE := $(WEB)/.built
+endif
+
+$(WEB)/.installed: $(WEB)/package.json $(WEB)/package-lock.json $(WEB)/.npmrc
+	cd $(WEB) && $(NPM) ci --silent && touch .installed || \
+		echo "npm cannot get the page's packages: the web page is not built"
+
+$(WEB)/.built: $(WEB)/.installed docs/reference/openapi.json $(WEB)/index.html $(WEB)/vite.config.ts $(WEB)/tsconfig.json \
+		$(wildcard $(WEB)/public/*) $(shell find $(WEB)/src -type f)
+	cd $(WEB) && { test ! -e .installed || { $(NPM) run --silent build && touch .built; }; }
+
+page: $(PAGE)  ## the web page, if npm is at hand
+	@test -n "$(NPM)" || echo "npm is not at hand: the web page is not built (install Node 20 or newer)"
+
+demo: $(VENV)/.installed $(PAGE)  ## simulated beamline to volume; ARGS=--once ends by itself
 	$(BIN)/tomoservice demo $(ARGS)
 
-test: $(VENV)/.installed-dev  ## every test that takes seconds
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed-dev $(PAGE)  ## every test that takes seconds
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder $(ARGS)
+
+test-long: $(VENV)/.installed-dev  ## the tests that take minutes, one after the other
+	$(BIN)/python -m pytest -m long --timeout=1800 $(ARGS)
 
 lint: $(VENV)/.installed-dev  ## style, types, layers
 	$(BIN)/ruff check .
@@ -41,6 +65,9 @@ bench: $(VENV)/.installed-bench  ## speed against peers on this machine; ARGS=--
 gallery: $(VENV)/.installed  ## what every stage does, as a page; ARGS="OUT_DIR --data DIR"
 	$(BIN)/tomoservice gallery $(ARGS)
 
+screenshots: $(VENV)/.installed-dev $(PAGE)  ## pictures of the web page for the documentation; needs Chromium
+	PYTHONPATH=. $(BIN)/python docs/page_pictures.py
+
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -53,4 +80,4 @@ constraints: ## freeze what a fresh install of the newest permitted versions giv
 	rm -rf $(VENV)-fresh
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(WEB)/node_modules $(WEB)/dist $(WEB)/.built $(WEB)/.installed .pytest_cache .mypy_cache .ruff_cache .hypothesis

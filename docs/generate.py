@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import click
 
+from profiles.status.pvs import DISCONNECTED, ImagePVs, StatusPVs, described_pvs
 from tomoservice.cli import COMMANDS, tomoservice
 from tomoservice.recipe import Recipe, recipe_schema, shipped_recipe, shipped_recipes
+from tomoservice.settings_report import setting_names, variable_of
 
 FOLDER = Path(__file__).parent / "reference"
 NOTICE = "<!-- Made by docs/generate.py; change the code instead. -->"
@@ -80,6 +83,9 @@ def _leaves(path: str, form: dict[str, Any], schema: dict[str, Any]) -> Iterator
                         note = f"({method}) {leaf['description']}"
                         yield place, {**leaf, "description": note}
         return
+    if "$ref" in form.get("items", {}):
+        yield path, form
+        path, form = f"{path}[]", form["items"]
     if "$ref" not in form:
         yield path, form
         return
@@ -115,7 +121,9 @@ def _wants(form: dict[str, Any]) -> str:
 
 
 def _list(form: dict[str, Any]) -> str:
-    """Return what a list holds: numbers all, two of them or as many as one likes."""
+    """Return what a list holds: mappings, or numbers, two of them or as many as one likes."""
+    if "$ref" in form.get("items", {}):
+        return "list of mappings"
     return "two numbers" if form.get("minItems") == form.get("maxItems") == 2 else "list of numbers"
 
 
@@ -157,7 +165,128 @@ def _help(command: click.Command, name: str, parent: click.Context) -> Iterator[
                 yield from _help(subcommand, inner, context)
 
 
-PAGES = {"recipe.md": recipe_page, "command-line.md": command_page}
+def settings_page() -> str:
+    """Return the reference of the settings, from their model."""
+    lines = [
+        NOTICE,
+        "# Settings",
+        "",
+        "One tree of settings for the whole service. A file (`tomoservice serve --settings FILE`, YAML) is",
+        "overridden by environment variables, and these by flags of the command:",
+        "",
+        "```yaml",
+        "service:",
+        "  port: 8000",
+        "conductor:",
+        "  lease_s: 30",
+        "```",
+        "",
+        "is the same as `TOMOSERVICE__SERVICE__PORT=8000 TOMOSERVICE__CONDUCTOR__LEASE_S=30`. An unknown",
+        "setting is an error, in a file, in the environment and as a flag. `tomoservice settings --show`",
+        "prints what is in effect and where each value came from, `tomoservice settings --schema` the JSON",
+        "schema of a file.",
+        "",
+    ]
+    sections: dict[str, list[str]] = {}
+    for name, field in setting_names():
+        default = field.get_default(call_default_factory=True)
+        shown = "required" if field.is_required() else f"`{_setting(default)}`"
+        row = f"| `{name}` | {shown} | `{variable_of(name)}` | {_sentence(field.description or '')} |"
+        sections.setdefault(name.rpartition(".")[0], []).append(row)
+    for section, rows in sections.items():
+        lines += [f"## `{section}`", ""] if section else []
+        lines += ["| setting | default | environment variable | |", "|---|---|---|---|", *rows, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _setting(value: object) -> str:
+    """Return a default as it would stand in a settings file."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, default=str)
+
+
+def openapi_page() -> str:
+    """Return the OpenAPI description of the service's own routes, from the routes."""
+    from tomoservice.service.api import openapi
+
+    return json.dumps(openapi(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def schema_page() -> str:
+    """Return the JSON schema of a recipe, with the default recipe as its example."""
+    schema = {**recipe_schema(), "examples": [Recipe().dump()]}
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+PVS_HEAD = f"""{NOTICE}
+# Status and control PVs
+
+`tomoservice ioc --prefix TOMO:` shows the service in EPICS. The PVs mirror nodes in Tiled and are kept
+nowhere else: an IOC that starts again shows the same. Names are tomostream's where it has the same thing. The
+prefix stands before every name.
+
+Without a service `State` is `{DISCONNECTED}`, everything that was shown last has the severity INVALID,
+`Heartbeat` goes on, and the PVs recover by themselves. A failed reconstruction has the severity MAJOR.
+
+A write to a control PV completes when the service has answered. One that is refused leaves the PV as it was,
+and `WriteMessage` says why. What is set counts for the next `StartRecon`, and is a wish of the live
+reconstruction if there is one.
+
+| PV | type | written | |
+|---|---|---|---|
+"""
+PVS_IMAGES = """
+## Images
+
+The live slices have the PVs of areaDetector's NDPluginStdArrays: `image1:` is the slice (y, x), `image2:`
+(z, x), `image3:` (z, y). `UniqueId_RBV` is written last.
+
+| PV | type | |
+|---|---|---|
+"""
+PVS_TAIL = """
+## In plans
+
+`profiles.status.device.TomoStatus` is the ophyd device of these PVs; a [session](../how-to/session.md) has it
+as `tomo_status`. Setting one of its signals fails, with the reason, if the service refuses; triggering it
+asks for a reconstruction of the newest scan and is done when that is. `LiveSlice` reads an image.
+
+## Addresses
+
+The IOC answers on 127.0.0.1 unless `--interface` or `EPICS_CAS_INTF_ADDR_LIST` says otherwise. Channel Access
+knows no accounts: whoever reaches the control PVs can ask for reconstructions. Of two IOCs on one address of
+one host only one is found by clients that search for it there; give each an address (`--interface`).
+"""
+
+
+def pvs_page() -> str:
+    """Return the reference of the status PVs, from their definitions."""
+    controls = [
+        f"| `{name}` | {kind} | {written} | {_sentence(doc)} |\n"
+        for name, kind, written, doc in described_pvs(StatusPVs)
+    ]
+    images = [
+        f"| `{name}` | {kind} | {_sentence(doc)} |\n"
+        for name, kind, _, doc in described_pvs(ImagePVs, "image1:")
+    ]
+    return f"{PVS_HEAD}{''.join(controls)}{PVS_IMAGES}{''.join(images)}{PVS_TAIL}"
+
+
+def rules_page() -> str:
+    """Return the JSON schema of a file of rules."""
+    from callbacks.rule_file import rules_schema
+
+    return json.dumps(rules_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+PAGES = {
+    "rules.schema.json": rules_page,
+    "recipe.md": recipe_page,
+    "recipe.schema.json": schema_page,
+    "command-line.md": command_page,
+    "settings.md": settings_page,
+    "pvs.md": pvs_page,
+    "openapi.json": openapi_page,
+}
 
 
 def main() -> int:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tomoservice.export.png import grey_window, write_png
 from tomoservice.phantom import Imperfections, SimulatedCamera, default_phantom
 from tomoservice.pipeline import Slab, compute, prepare
+from tomoservice.png import grey_window, write_png
 from tomoservice.recipe import shipped_recipe
 from tomoservice.scan import ArrayFrames, ScanOrigin, TomoScan
 from tomoservice.sources import open_scan

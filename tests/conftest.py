@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import dask
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Background threads that belong to libraries and live as long as the process.
 LIBRARY_THREADS = re.compile(
@@ -22,7 +24,50 @@ LIBRARY_THREADS = re.compile(
     r"|metadata|monitor|get_put|util\d+|debug_monitor"  # ophyd's dispatcher
     r"|fsspecIO"
     r"|zarr_io|zarr_pool_\d+"
+    r"|Dask-Offload_\d+|Dask-Callback-Thread_\d+"
 )
+# How long an example takes depends on what else the machine does.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+HERE = Path(__file__).parent
+LONGEST_FIRST = ("service", "web", "sessions", "compute", "docs", "cli", "beamline", "sources", "pipeline")
+"""Folders with the tests that take long, by the time of their files."""
+REAL_TIME = "beamline"
+"""Folder of tests in which motors turn while cameras expose."""
+AMONG_OTHERS = "PYTEST_XDIST_WORKER" in os.environ
+
+if AMONG_OTHERS:
+    # Those of the process that started the workers; an IOC of each needs ports of its own.
+    for port in ("EPICS_CA_SERVER_PORT", "EPICS_CA_REPEATER_PORT"):
+        os.environ.pop(port, None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: workers take file after file, and short ones fill the end of both."""
+
+    def place(item: pytest.Item) -> int:
+        folder = _folder(item)
+        return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=place)
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(HERE).parts[0]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test of real time while no other worker runs any; waiting for that is not the test's time."""
+    if not AMONG_OTHERS:
+        return (yield)
+    kind = fcntl.LOCK_EX if _folder(item) == REAL_TIME else fcntl.LOCK_SH
+    with (HERE / "conftest.py").open() as running, (HERE / "__init__.py").open() as door:
+        # Who wants to be alone keeps the door shut while the others finish.
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(running, kind)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        return (yield)
 
 
 @pytest.fixture(scope="session")

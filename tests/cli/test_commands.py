@@ -94,6 +94,21 @@ class TestReconstruct:
         assert effective["rotation_axis"] == {"method": "value", "value": 33.3, "tilt_deg": 0.0}
         assert effective["frames"]["rows"] == {"start": 4, "stop": 7}
 
+    def test_a_device_is_chosen_and_recorded(
+        self, scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        output = tmp_path / "v.zarr"
+        arguments = ["reconstruct", str(scan_file), "-o", str(output), "--rotation-axis", "33", "--device"]
+        assert run([*arguments, "gpu"]) == USAGE
+        assert "no device 'gpu'; there are auto, cpu, cuda" in capsys.readouterr().err
+        assert run([*arguments, "cuda:77"]) == FAILED
+        assert "method fourier cannot use device cuda:77" in capsys.readouterr().err
+        assert run([*arguments, "cpu"]) == 0
+        machine = json.loads((output / "zarr.json").read_text("utf-8"))["attributes"]["tomoservice"][
+            "machine"
+        ]
+        assert machine["device"] == machine["processor"]
+
     def test_an_existing_output_is_kept_unless_told_otherwise(
         self, scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -334,6 +349,12 @@ class TestInfo:
         assert run(["info", str(scan_file), "--json"]) == 0
         content = json.loads(capsys.readouterr().out)
         assert (content["projections"], content["flats"]["count"]) == (90, 10)
+
+    def test_several_frames_at_each_angle(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        noisy = np.repeat(np.arange(0, 180, 6.0), 2) + 1e-5 * np.random.default_rng(0).standard_normal(60)
+        path = phantom_scan(16, 2, 60, angles_deg=noisy).write_dxchange(tmp_path / "scan.h5")
+        assert run(["info", str(path)]) == 0
+        assert "regular steps of 6, 2 frames at each" in capsys.readouterr().out
 
     def test_something_else(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         other = tmp_path / "notes.txt"

@@ -17,10 +17,11 @@ from tomoservice.gallery import NAMES, GalleryOptions, Watcher, build_gallery
 from tomoservice.gallery.building import find_scans
 from tomoservice.gallery.catalogue import load_section, load_sections
 from tomoservice.gallery.computing import filled
-from tomoservice.gallery.figures import Line, is_constant, plot
+from tomoservice.gallery.figures import is_constant, plot
 from tomoservice.gallery.measures import error, fitted
-from tomoservice.gallery.model import Comparison
+from tomoservice.gallery.model import Comparison, LevelSeries
 from tomoservice.gallery.scans import Simulations
+from tomoservice.plots import Line
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 # Elements of a drawing that need no end tag.
@@ -74,7 +75,7 @@ def read(folder: Path) -> Page:
 
 def test_the_page_stands_on_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "gallery"
-    wanted = ["overview", "filters", "field-of-view"]
+    wanted = ["overview", "filters", "field-of-view", "pyramid"]
     only = [word for name in wanted for word in ("--only", name)]
     tomoservice.main(["gallery", str(out), "--size", "48", *only], standalone_mode=False)
     page = read(out)
@@ -91,6 +92,7 @@ def test_the_page_stands_on_its_own(tmp_path: Path, capsys: pytest.CaptureFixtur
     told = capsys.readouterr()
     assert "Windows on a noisy scan / ramp: time" in told.out
     assert "not computed" not in told.err
+    assert "Half the resolution, and half again / level 2: voxels 12 x 12 x 12" in told.out
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -159,6 +161,8 @@ def test_every_section_is_declared_properly(name: str) -> None:
             labels = [variant.label for variant in entry.variants]
             scans = {entry.scan, *(variant.scan or entry.scan for variant in entry.variants)}
             recipes = [variant.recipe for variant in entry.variants]
+        elif isinstance(entry, LevelSeries):
+            labels, scans, recipes = [], {entry.scan}, []
         else:
             labels = [search.label for search in entry.searches]
             scans = {search.scan for search in entry.searches}
@@ -224,8 +228,8 @@ def test_curves_are_drawings(values: list[float]) -> None:
     line = Line("a < b", np.arange(3.0), np.array(values))
     drawing = plot([line, line], ("x", "y & z"), marks=(1.0, 99.0), limits=(0.0, 4.0))
     figure = ET.fromstring(drawing)
-    points = [e.get("points", "") for e in figure.iter("polyline")]
+    points = [e.get("points", "") for e in figure.findall(".//{*}polyline")]
     assert len(points) == 2
     numbers = [float(n) for point in points[0].split() for n in point.split(",")]
     assert all(0 <= number <= 640 for number in numbers)
-    assert len(figure.findall(".//line[@class='mark']")) == 1
+    assert len(figure.findall(".//{*}line[@class='mark']")) == 1

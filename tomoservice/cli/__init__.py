@@ -14,14 +14,36 @@ from tomoservice import __version__
 from tomoservice.errors import TomoserviceError
 
 COMMANDS = {
+    "batch": "Reconstruct many runs by one recipe or several, and steer that as one.",
+    "bench": "Measure the service on this machine.",
+    "cancel": "Stop reconstructions; what is computed is kept.",
+    "catalog": "Make the nodes of reconstructions again from what lies on disk.",
     "conductor": "Work through queued reconstructions of a running service.",
     "demo": "Simulated beamline, service, scan and reconstruction in one go.",
+    "doctor": "Check storage, database, devices and clocks, and say what to do.",
+    "export": "Write a volume for other programs: TIFF, HDF5, OME-Zarr.",
     "find-axis": "Find the rotation axis of a scan.",
     "gallery": "Show what every stage does: one page with pictures, each stage off and on.",
+    "gc": "Remove from disk what belongs to no reconstruction any more.",
     "info": "Say what a scan file contains, and what is wrong with it.",
-    "recipe": "Show, check and describe recipes.",
+    "ingest": "Publish scan files as runs, so that all else works on them.",
+    "ioc": "Show the service in EPICS: status and control PVs.",
+    "jobs": "List the reconstructions of a service, and how far they are.",
+    "live": "Reconstruct scans while they go on, for a service that runs elsewhere.",
+    "listen": "Reconstruct what ends at a beamline: by watching Tiled, or from 0MQ or NATS.",
+    "pause": "Leave reconstructions alone for the time being; what is computed is kept.",
+    "recipe": "Show, check and describe recipe files.",
+    "recipes": "Save recipes in a service, find them, and get one proposed for a scan.",
     "reconstruct": "Reconstruct a scan straight from file to file.",
+    "rerun": "Do reconstructions again, and say whether they come out the same.",
+    "resume": "Go on with paused reconstructions.",
+    "retry": "Queue failed or cancelled reconstructions again.",
+    "rules": "Check which runs are reconstructed when they end, by which recipe.",
     "serve": "Start the service: Tiled and a worker, one port, data in a folder.",
+    "session": "An IPython session with devices, plans, RunEngine and client.",
+    "settings": "Show what is set and where that was set, or the schema of the settings.",
+    "stop": "End reconstructions, and keep what there is of their volumes readable.",
+    "submit": "Queue reconstructions of runs.",
 }
 """Every command with its one-line help, so that listing them imports none."""
 

@@ -33,13 +33,27 @@ SMALLEST = 64
     metavar="FILE",
     help="Show the frames of this recorded scan (HDF5 or TIFF directory) instead of the phantom.",
 )
+@click.option(
+    "--live", is_flag=True, help="Watch the reconstruction grow while the scan goes on; measure that."
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(16, 100000),
+    help="With --live: projections of the phantom scan.  [default: 720]",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.5, 1000),
+    default=20.0,
+    show_default=True,
+    help="With --live: frames per second.",
+)
 @click.option("--once", is_flag=True, help="End when the volume has been read back, instead of staying up.")
 @click.option(
     "--size",
     type=click.IntRange(SMALLEST, 4096),
-    default=256,
-    show_default=True,
-    help="Detector columns of the phantom scan; half as many rows, 1.5 times as many angles.",
+    help="Detector columns of the phantom scan; half as many rows (with --live as many), 1.5 times as many "
+    "angles.  [default: 256, with --live 512]",
 )
 @click.option(
     "--noise", type=click.FloatRange(0, 0.2), default=0.0, show_default=True, help="Noise of a pixel."
@@ -54,13 +68,31 @@ SMALLEST = 64
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port of the service.  [default: a free one]"
 )
-def command(replay: Path | None, size: int, noise: float, data: Path, port: int, *, once: bool) -> None:
+def command(
+    replay: Path | None,
+    frames: int | None,
+    rate: float,
+    size: int | None,
+    noise: float,
+    data: Path,
+    port: int,
+    *,
+    live: bool,
+    once: bool,
+) -> None:
     """Scan on a simulated beamline and watch the volume appear in Tiled.
 
     Starts an EPICS IOC and the service as processes of their own, runs a continuous scan with a RunEngine,
     waits for the automatic reconstruction, reads it back with a plain Tiled client, and writes pictures of
     the central slices. With --once the exit status is 0 only if the result is within the printed limits.
+
+    With --live the scan is watched while it goes on, at so many frames per second; what was promised of that
+    and what came of it are printed as a table. A recorded scan loses its beam for a moment.
     """
+    if live:
+        _demonstrate_live(replay, frames or 720, rate, size or 512, data, port, once=once)
+        return
+    size = size or 256
     from profiles.sim.demonstration import Sweep, demonstrate, replayed
     from profiles.sim.options import SimulationOptions
     from tomoservice.service.running import running_service
@@ -84,6 +116,41 @@ def command(replay: Path | None, size: int, noise: float, data: Path, port: int,
             _stay(service)
     if not good:
         raise TomoserviceError("the result is outside the limits printed above")
+
+
+def _demonstrate_live(
+    replay: Path | None, frames: int, rate: float, size: int, data: Path, port: int, *, once: bool
+) -> None:
+    from profiles.sim.demonstration import Sweep, replayed
+    from profiles.sim.live_demonstration import LivePlan, demonstrate_live, write_specimen
+    from profiles.sim.options import SimulationOptions
+    from tomoservice.benchmarks.table import as_markdown
+    from tomoservice.service.running import running_service
+
+    if replay is not None:
+        options, sweep = replayed(replay, "LIVE:")
+        plan = LivePlan(sweep, rate, lose_beam=True)
+    else:
+        axis = (size - 1) / 2 + 3.7
+        plan = LivePlan(Sweep(frames), rate, true_axis=axis)
+        click.echo("preparing the frames that the camera shows ...", err=True)
+        data.mkdir(parents=True, exist_ok=True)
+        shown = write_specimen(data / "specimen.h5", size, plan.sweep, axis)
+        options = SimulationOptions(prefix="LIVE:", rows=size, columns=size, replay=shown.resolve())
+    click.echo("starting the service ...", err=True)
+    with running_service(data, {"service": {"port": port}, "live": {"enabled": True}}) as service:
+        with _progress() as tell:
+            outcome = demonstrate_live(service, options, plan, tell)
+        click.echo(as_markdown(outcome.measurements))
+        seconds, live = outcome.seconds, outcome.live
+        address = f"{service.uri.removesuffix('/api/v1')}/ui/browse/live/{outcome.run_uid}"
+        click.echo(f"scan            {seconds['scan']:.1f} s, {outcome.rate_hz:.1f} frames/s")
+        click.echo(f"live            {live['state']}, {live['frames_used']} frames")
+        click.echo(f"browse          {address}")
+        if not once:
+            _stay(service)
+    if not outcome.is_good:
+        raise TomoserviceError("something that the table promises has not been reached")
 
 
 @contextmanager

@@ -51,6 +51,9 @@ def _lines(summary: ScanSummary) -> Iterator[tuple[str, str]]:
     yield "flats", _stack(summary.flats)
     yield "darks", _stack(summary.darks)
     steps = f"{'regular' if angles.regular else 'irregular'} steps of {angles.step_deg:.4g}"
+    if angles.views < summary.projections:
+        each = angles.frames_per_view
+        steps += f", {each} frames at each" if each else f", {angles.views} views of some frames each"
     order = "" if angles.ordered else ", not in order"
     yield "angles", f"{angles.first_deg:g} to {angles.last_deg:g} degrees, {steps}{order}"
     for name, value, unit in (

@@ -17,6 +17,7 @@ from tomoservice.cli.options import (
     RotationAxis,
     adapted,
     angles_option,
+    device_option,
     memory_option,
     recipe_option,
     rows_option,
@@ -24,6 +25,7 @@ from tomoservice.cli.options import (
 )
 from tomoservice.cli.progress import progress_bar
 from tomoservice.cli.stopping import stop_signals
+from tomoservice.devices import AUTO, DeviceChoice
 from tomoservice.errors import OutputError
 from tomoservice.recipe import Recipe
 
@@ -36,7 +38,8 @@ HELPS = 0.8
 logger = logging.getLogger(__name__)
 
 
-def _known_format(_ctx: click.Context, _param: click.Parameter, value: Path) -> Path:
+def known_format(_ctx: click.Context, _param: click.Parameter, value: Path) -> Path:
+    """Return the path of an output, if its ending names a format."""
     from tomoservice.export import writer_factory
 
     try:
@@ -53,8 +56,9 @@ def _known_format(_ctx: click.Context, _param: click.Parameter, value: Path) -> 
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    callback=_known_format,
-    help="Where the volume goes: FILE.h5 (NXtomoproc), FILE.zarr, or DIRECTORY.tiff (a file per slice).",
+    callback=known_format,
+    help="Where the volume goes: FILE.h5 (NXtomoproc), NAME.ome.zarr (OME-Zarr), NAME.zarr (Zarr array) or "
+    "DIRECTORY.tiff (a file per slice).",
 )
 @recipe_option
 @angles_option
@@ -65,6 +69,7 @@ def _known_format(_ctx: click.Context, _param: click.Parameter, value: Path) -> 
 )
 @rows_option
 @memory_option
+@device_option
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 def command(
     input_path: Path,
@@ -73,6 +78,7 @@ def command(
     rotation_axis: float | str | None,
     rows: tuple[int, int | None] | None,
     memory: int | None,
+    device: DeviceChoice,
     angles: Path | None,
     *,
     overwrite: bool,
@@ -86,7 +92,8 @@ def command(
       tomoservice reconstruct tooth.h5 --output tooth-volume.h5
       tomoservice reconstruct scan.nxs --rotation-axis 1023.5 --rows 500:600 --output slices.tiff
     """
-    job = FileJob(input_path, angles, output, adapted(recipe, rows, rotation_axis), memory, overwrite)
+    asked = adapted(recipe, rows, rotation_axis)
+    job = FileJob(input_path, angles, output, asked, memory, overwrite, device)
     with stop_signals() as stopped:
         reconstruct_file(job, stopped)
 
@@ -101,6 +108,7 @@ class FileJob:
     recipe: Recipe
     memory_bytes: int | None
     overwrite: bool
+    device: DeviceChoice = AUTO
 
 
 def reconstruct_file(job: FileJob, stopped: Callable[[], bool]) -> None:
@@ -108,15 +116,16 @@ def reconstruct_file(job: FileJob, stopped: Callable[[], bool]) -> None:
     from tomoservice.export import VolumeForm, check_output, volume_output
     from tomoservice.pipeline import ResidualLog, Slab, compute, prepare, score_rings
     from tomoservice.provenance import check_unchanged, file_states, make_record
-    from tomoservice.sources import open_scan
+    from tomoservice.sources import open_beside, open_companions, open_scan
 
     output = job.output
     started = datetime.now(UTC)
     check_output(output, overwrite=job.overwrite, inputs=(str(job.input_path),))
-    with open_scan(job.input_path, angles=job.angles) as scan:
+    opened = open_scan(job.input_path, angles=job.angles)
+    with open_companions(opened, job.recipe, open_beside(job.input_path)) as scan:
         check_output(output, overwrite=job.overwrite, inputs=scan.origin.files)
         before = file_states(scan.origin.files)
-        plan = prepare(scan, job.recipe, memory_bytes=job.memory_bytes, cancelled=stopped)
+        plan = prepare(scan, job.recipe, device=job.device, memory_bytes=job.memory_bytes, cancelled=stopped)
         for note in plan.notes:
             click.echo(note, err=True)
         form = VolumeForm.of(plan)

@@ -36,12 +36,18 @@ settings_option = click.option(
     multiple=True,
     help="Folder with raw files that may be served; may be given more than once.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Server processes behind the port; more than one needs PostgreSQL and Redis.  [default: 1]",
+)
 @settings_option
 def command(
     data: Path | None,
     host: str | None,
     port: int | None,
     raw_folders: tuple[Path, ...],
+    workers: int | None,
     settings_file: Path | None,
 ) -> None:
     """Start the service, and stop it with Ctrl-C.
@@ -52,11 +58,17 @@ def command(
     from tomoservice.service.server import serve
     from tomoservice.settings import load_settings
 
-    service: dict[str, Any] = {"host": host, "port": port, "raw_folders": raw_folders or None}
+    service: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "raw_folders": raw_folders or None,
+        "workers": workers,
+    }
     settings = load_settings(settings_file, {"data": data, "service": service})
     logging.getLogger("tomoservice").setLevel(logging.INFO)
 
     def tell(info: ServiceInfo) -> None:
+        click.echo(f"page            {info.uri}/tomo/")
         click.echo(f"Tiled           {info.uri}/api/v1")
         click.echo(f"browse          {info.uri}/ui/browse")
         click.echo(f"data            {settings.data_folder}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from tests.benchmarks.cases import accuracy, fourier, pipeline, prep, process
+from tests.benchmarks.cases import accuracy, fourier, gpu, pipeline, prep, process
 from tests.benchmarks.harness import Options, Row
 
 Cases = Mapping[str, Callable[[Options], Iterator[Row]]]
@@ -21,4 +21,5 @@ CASES: Cases = {
     "pipeline": pipeline.pipeline,
     "memory": pipeline.memory,
     "start": process.start,
+    "gpu": gpu.gpu,
 }

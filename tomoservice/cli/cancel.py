@@ -1,0 +1,37 @@
+"""`tomoservice cancel`: stop reconstructions."""
+
+from __future__ import annotations
+
+import click
+
+from tomoservice.cli.many import each
+from tomoservice.cli.options import ServiceAddress, service_options
+
+JOB_HELP = (
+    "JOB is the path of a reconstruction, RUN/ID or ID, of which a unique beginning is enough; `last` is the "
+    "newest."
+)
+
+
+@click.command(epilog=JOB_HELP)
+@click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+@service_options
+def command(service: ServiceAddress, jobs: tuple[str, ...]) -> None:
+    """Ask for reconstructions to be stopped.
+
+    What is computed is kept, and `tomoservice retry` goes on with it.
+    """
+    from tomoservice.catalog.states import FINAL_STATES
+    from tomoservice.errors import CatalogError
+
+    with service.connected() as tomo:
+
+        def cancel(reference: str) -> None:
+            job = tomo.job(reference)
+            state = job.state
+            if state in FINAL_STATES:
+                raise CatalogError(f"{job.path} is {state.value} already; there is nothing to stop")
+            job.cancel()
+            click.echo(f"{job.path}: asked to stop")
+
+        each(jobs, cancel)

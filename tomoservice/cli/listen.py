@@ -1,0 +1,137 @@
+"""`tomoservice listen`: reconstruct what ends at a beamline whose RunEngine knows nothing of this service."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tomoservice.cli.options import ServiceAddress, service_options
+
+if TYPE_CHECKING:
+    from callbacks.arrival import DocumentSource
+
+
+class Transport(StrEnum):
+    """Where documents come from."""
+
+    TILED = "tiled"
+    ZMQ = "zmq"
+    NATS = "nats"
+
+
+ADDRESSES = {Transport.ZMQ: "127.0.0.1:5568", Transport.NATS: "nats://127.0.0.1:4222"}
+
+
+@click.command()
+@click.option(
+    "--from",
+    "transport",
+    type=click.Choice([one.value for one in Transport]),
+    default=Transport.TILED.value,
+    show_default=True,
+    help="Where documents come from: runs that end in Tiled itself, a 0MQ proxy, or NATS JetStream.",
+)
+@click.option(
+    "--address",
+    help=f"Where the proxy hands documents out, or the NATS server.  [default: {ADDRESSES[Transport.ZMQ]}, "
+    f"{ADDRESSES[Transport.NATS]}]",
+)
+@click.option("--prefix", default="", help="0MQ: only documents with this prefix.")
+@click.option(
+    "--subject",
+    default="bluesky",
+    show_default=True,
+    help="NATS: what the subjects of documents begin with; their kind follows (`bluesky.start`).",
+)
+@click.option(
+    "--consumer",
+    help="NATS: name under which the server remembers what this listener has had; who takes over a name "
+    "goes on there.  [default: one for this machine and spool]",
+)
+@click.option(
+    "--rules",
+    "rules_file",
+    type=click.Path(path_type=Path),
+    help="File of rules: which runs, by which recipe.  [default: every tomography run]",
+)
+@click.option(
+    "--recipe",
+    metavar="FILE|NAME",
+    default="default",
+    show_default=True,
+    help="Recipe file, or name of one that the package ships, where neither rule nor plan names one.",
+)
+@click.option(
+    "--spool",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="tomoservice-spool",
+    show_default=True,
+    help="Folder for what has not been delivered, and for how far this listener is.",
+)
+@click.option("--publish", is_flag=True, help="0MQ, NATS: write the runs to Tiled, too; nobody else may.")
+@service_options
+def command(
+    service: ServiceAddress,
+    transport: str,
+    address: str | None,
+    prefix: str,
+    subject: str,
+    consumer: str | None,
+    rules_file: Path | None,
+    recipe: str,
+    spool: Path,
+    *,
+    publish: bool,
+) -> None:
+    """Ask for a reconstruction whenever a scan ends somewhere, until Ctrl-C.
+
+    Whatever stops answering is waited for. However many listen, of a run and a recipe there is one
+    reconstruction.
+    """
+    from callbacks.listener import Listener
+    from callbacks.rule_file import read_rules
+
+    kind = Transport(transport)
+    if publish and kind is Transport.TILED:
+        raise click.UsageError("--publish writes to Tiled what does not come from there: --from zmq or nats")
+    rules = None if rules_file is None else read_rules(rules_file)
+    where = address or ADDRESSES.get(kind, service.uri)
+    source: DocumentSource
+    match kind:
+        case Transport.TILED:
+            from callbacks.from_tiled import TiledSource
+
+            source = TiledSource(where, service.api_key, folder=spool)
+        case Transport.ZMQ:
+            from callbacks.zmq import ZmqSource
+
+            source = ZmqSource(where, prefix=prefix.encode())
+        case Transport.NATS:
+            from callbacks.nats import NatsSource, consumer_of
+
+            source = NatsSource(where, subject=subject, consumer=consumer or consumer_of(spool))
+    listener = Listener(
+        service.uri, service.api_key, spool=spool, rules=rules, recipe=recipe, publish=publish
+    )
+    with listener, _ended_by_signals(source):
+        click.echo(f"listening to {kind.value} at {where} for {service.uri}; requests wait in {spool}")
+        listener.listen(source)
+
+
+@contextmanager
+def _ended_by_signals(source: DocumentSource) -> Iterator[None]:
+    """Stop the source when somebody presses Ctrl-C or ends the process."""
+    before = {
+        number: signal.signal(number, lambda *_: source.stop()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,17 @@
+"""`tomoservice resume`: go on with paused reconstructions."""
+
+from __future__ import annotations
+
+import click
+
+from tomoservice.cli.cancel import JOB_HELP
+from tomoservice.cli.options import ServiceAddress, service_options
+from tomoservice.cli.steering import steer
+
+
+@click.command(epilog=JOB_HELP)
+@click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+@service_options
+def command(service: ServiceAddress, jobs: tuple[str, ...]) -> None:
+    """Go on with paused reconstructions, from what is computed."""
+    steer(service, jobs, lambda job: job.resume(), lambda _: "goes on")
