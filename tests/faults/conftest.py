@@ -34,12 +34,12 @@ def _nothing_left_running() -> None:
     """Leave it to `running_site`: processes that are killed here are started again by the tests."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def table(request: pytest.FixtureRequest) -> FaultTable:
     return request.config.stash[TABLE]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chance(table: FaultTable) -> random.Random:
     """Where instants come from."""
     seed = int(os.environ.get(SEED, random.SystemRandom().randrange(10**6)))
@@ -47,7 +47,7 @@ def chance(table: FaultTable) -> random.Random:
     return random.Random(seed)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patient]:
     """An installation that has reconstructed once, undisturbed."""
     folder: Path = tmp_path_factory.mktemp("faults")

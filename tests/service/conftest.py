@@ -24,7 +24,7 @@ from tomoservice.settings import Settings, load_settings
 from tomoservice.store import SlabStore
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def quiet_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """A service without a conductor: nothing moves but what a test moves."""
     folder = tmp_path_factory.mktemp("quiet")
@@ -34,7 +34,7 @@ def quiet_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS
         yield service
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """A service of two processes on PostgreSQL and Redis, and a Dask scheduler; no conductor, no workers."""
     folder = tmp_path_factory.mktemp("production")
@@ -84,7 +84,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def slow_volume() -> np.ndarray:
     """What `SLOW` gives, computed in one go."""
     return reconstructed(SLOW, SLOW_RECIPE)
@@ -172,7 +172,7 @@ def conductor(quiet_service: RunningService, settings: Settings) -> Iterator[Con
     made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """A whole service: server, conductor, Dask scheduler and worker."""
     folder = tmp_path_factory.mktemp("computing")
@@ -185,12 +185,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def slow_run(service: RunningService) -> str:
     with connected(service) as tomo:
         return publish(tomo.raw, documents(SLOW, service.data.parent / "raw"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def truth() -> np.ndarray:
     return reconstructed(SLOW, FOURIER)

@@ -164,8 +164,8 @@ def test_a_server_process_that_dies_is_replaced_and_nobody_waits_for_it(producti
     wait_for(lambda: len(set(workers(production)) - {before[0]}) == 2, 60)
 
 
-# Of the session, so that a service which starts here is there before anybody counts processes.
-@pytest.fixture(scope="session", params=["quiet_service", "production"], ids=["sqlite", "postgresql"])
+# Of the package, so that a service which starts here is there before anybody counts processes.
+@pytest.fixture(scope="package", params=["quiet_service", "production"], ids=["sqlite", "postgresql"])
 def either(request: pytest.FixtureRequest) -> RunningService:
     service: RunningService = request.getfixturevalue(request.param)
     return service

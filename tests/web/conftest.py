@@ -25,7 +25,7 @@ AXIS = 66.25
 SIZE = {"width": 1440, "height": 900}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[playwright.Browser]:
     if not (BUILT / "index.html").is_file():
         pytest.skip("the page is not built: `make page`, which needs npm")
@@ -39,7 +39,7 @@ def browser() -> Iterator[playwright.Browser]:
         running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def web_service(
     tmp_path_factory: pytest.TempPathFactory, browser: playwright.Browser
 ) -> Iterator[RunningService]:
@@ -53,7 +53,7 @@ def web_service(
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def phantom_run(web_service: RunningService) -> str:
     """A scan with an axis that is not in the middle, rings, and more than one row."""
     imperfections = Imperfections(noise=0.01, stripes=0.02)
@@ -63,7 +63,7 @@ def phantom_run(web_service: RunningService) -> str:
         return tomo.ingest(file, sample_name="phantom", energy_kev=25, pixel_size_um=1.3, distance_mm=50)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tooth_run(web_service: RunningService, data_dir: Path) -> str:
     copy = web_service.data.parent / "raw" / "tooth.h5"
     shutil.copy(data_dir / "tooth" / "tooth.h5", copy)
@@ -71,7 +71,7 @@ def tooth_run(web_service: RunningService, data_dir: Path) -> str:
         return tomo.ingest(copy, sample_name="tooth")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def other_run(web_service: RunningService) -> str:
     """Another scan."""
     file = phantom_scan(64, 8, 90, rotation_axis=30).write_dxchange(

@@ -45,7 +45,10 @@ Address = Callable[[], tuple[str, Security | None]]
 
 
 class _Connection(Client):
-    """A client that leaves nothing behind when it does not reach the scheduler; Dask's leaves a thread."""
+    """A client that leaves nothing behind when it does not reach the scheduler; Dask's leaves a thread.
+
+    Nor does it stumble over a scheduler that goes away between a connection and its encryption.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         try:
@@ -53,6 +56,13 @@ class _Connection(Client):
         except BaseException:
             self._loop_runner.stop()
             raise
+
+    async def _ensure_connected(self, timeout: float | None = None) -> None:
+        try:
+            await super()._ensure_connected(timeout=timeout)
+        except ValueError as error:
+            # So Tornado says of a socket that was closed before TLS began; Dask tries again after OSError only.
+            raise OSError(f"the scheduler went away while it was connected to: {error}") from error
 
 
 class DaskComputer:

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { Freshest, PATIENCE_MS, SETTLE_MS } from "./freshest";
+import { Freshest, PATIENCE_MS } from "./freshest";
 
 /** Time that goes on when a test says so. */
 function clockwork() {
@@ -49,17 +49,17 @@ function started() {
 }
 
 describe("wanting many things in quick succession", () => {
-  it("asks once for what comes together", () => {
-    const { clock, asked, freshest } = started();
+  it("asks once for what comes together", async () => {
+    const { asked, freshest } = started();
     for (const wanted of [1, 2, 3]) freshest.want(wanted);
-    clock.pass(SETTLE_MS);
+    await soon();
     expect(asked.map((one) => one.wanted)).toEqual([3]);
   });
 
   it("shows what comes quickly, and then asks for the newest only", async () => {
-    const { clock, asked, answers, freshest } = started();
+    const { asked, answers, freshest } = started();
     freshest.want(1);
-    clock.pass(SETTLE_MS);
+    await soon();
     for (const wanted of [2, 3, 4]) freshest.want(wanted);
     expect(asked).toHaveLength(1);
     asked[0]?.answer("one");
@@ -71,7 +71,7 @@ describe("wanting many things in quick succession", () => {
   it("gives up what is slow and superseded", async () => {
     const { clock, asked, answers, errors, freshest } = started();
     freshest.want(1);
-    clock.pass(SETTLE_MS);
+    await soon();
     freshest.want(2);
     expect(asked[0]?.signal.aborted).toBe(false);
     clock.pass(PATIENCE_MS);
@@ -86,7 +86,7 @@ describe("wanting many things in quick succession", () => {
   it("gives the next one more time, so that something comes while somebody never stops", async () => {
     const { clock, asked, answers, freshest } = started();
     freshest.want(1);
-    clock.pass(SETTLE_MS);
+    await soon();
     freshest.want(2);
     clock.pass(PATIENCE_MS);
     await soon();
@@ -102,7 +102,7 @@ describe("wanting many things in quick succession", () => {
   it("waits for what is slow as long as nothing else is wanted", async () => {
     const { clock, asked, answers, freshest } = started();
     freshest.want(1);
-    clock.pass(SETTLE_MS);
+    await soon();
     clock.pass(10 * PATIENCE_MS);
     expect(asked[0]?.signal.aborted).toBe(false);
     asked[0]?.answer("one");
@@ -111,9 +111,9 @@ describe("wanting many things in quick succession", () => {
   });
 
   it("hears nothing any more once stopped", async () => {
-    const { clock, asked, answers, errors, freshest } = started();
+    const { asked, answers, errors, freshest } = started();
     freshest.want(1);
-    clock.pass(SETTLE_MS);
+    await soon();
     freshest.stop();
     expect(asked[0]?.signal.aborted).toBe(true);
     await soon();

@@ -24,8 +24,6 @@ export interface Callbacks<Wanted, Answer> {
   onError: (error: unknown, wanted: Wanted) => void;
 }
 
-/** Milliseconds for which more changes are awaited before asking. */
-export const SETTLE_MS = 40;
 /** Milliseconds after which a superseded request is given up: longer than a picture takes over a slow line. */
 export const PATIENCE_MS = 1200;
 /** As much at most, where nothing has come for all the giving up. */
@@ -37,7 +35,7 @@ export class Freshest<Wanted, Answer> {
   private patient = false;
   private patience = PATIENCE_MS;
   private stops: (() => void)[] = [];
-  private settling: (() => void) | undefined;
+  private starting = false;
 
   constructor(
     private readonly request: (wanted: Wanted, signal: AbortSignal) => Promise<Answer>,
@@ -50,24 +48,24 @@ export class Freshest<Wanted, Answer> {
     this.waiting = { wanted };
     if (this.running) {
       if (!this.patient) this.giveUp();
-    } else if (!this.settling) {
-      this.settling = this.clock.after(SETTLE_MS, () => this.start());
+    } else if (!this.starting) {
+      // What is wanted together is asked for once; nobody waits longer for it.
+      this.starting = true;
+      queueMicrotask(() => this.start());
     }
   }
 
   /** Give everything up. */
   stop(): void {
     this.waiting = undefined;
-    this.settling?.();
-    this.settling = undefined;
     this.running?.abort();
     this.running = undefined;
     for (const stop of this.stops.splice(0)) stop();
   }
 
   private start(): void {
-    this.settling = undefined;
-    if (!this.waiting) return;
+    this.starting = false;
+    if (!this.waiting || this.running) return;
     const { wanted } = this.waiting;
     this.waiting = undefined;
     const controller = new AbortController();

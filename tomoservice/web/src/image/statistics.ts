@@ -8,7 +8,7 @@ export interface Histogram {
 }
 
 /** Numbers that are looked at, at most: enough for a histogram, and quick for large pictures. */
-const SAMPLE = 200_000;
+const SAMPLE = 65_000;
 
 /** Return finite numbers of a picture, evenly spread over it. */
 export function sampled(values: Float32Array, most = SAMPLE): Float32Array {

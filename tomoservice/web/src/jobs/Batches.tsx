@@ -19,7 +19,7 @@ export function Batches() {
   if (!page || page.batches.length === 0) return null;
   return (
     <section className="column">
-      <h1>Batches</h1>
+      <h2>Batches</h2>
       <div className="card">
         <table>
           <tbody>

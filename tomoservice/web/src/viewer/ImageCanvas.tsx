@@ -3,7 +3,7 @@
 import { DefaultInteractions, HeatmapMesh, ScaleType, VisCanvas } from "@h5web/lib";
 import "@h5web/lib/styles.css";
 import ndarray from "ndarray";
-import { useMemo, type ReactNode } from "react";
+import { memo, useMemo, type ReactNode } from "react";
 import { LinearFilter, NearestFilter } from "three";
 
 import { coloursCalled } from "./colours";
@@ -67,6 +67,7 @@ export function ImageCanvas(props: ImageCanvasProps) {
           magFilter={filter}
           minFilter={LinearFilter}
         />
+        <ShaderKeeper />
         {props.onProbe && <PointerProbe picture={picture} onProbe={props.onProbe} />}
         {props.onMeasure && tool !== "pan" && (
           <MeasureTool picture={picture} tool={tool} measure={props.measure} onMeasure={props.onMeasure} />
@@ -78,3 +79,23 @@ export function ImageCanvas(props: ImageCanvasProps) {
     </div>
   );
 }
+
+/**
+ * Too small to be seen, keeps the shader of pictures compiled.
+ *
+ * h5web makes a new material for every picture, and a program that no material uses any more is thrown
+ * away: compiling it again takes longer than everything else about a new picture.
+ */
+const ShaderKeeper = memo(function ShaderKeeper() {
+  return (
+    <HeatmapMesh
+      values={NOTHING}
+      domain={[0, 1]}
+      colorMap="Greys"
+      scaleType={ScaleType.Linear}
+      scale={[1e-6, 1e-6, 1]}
+      frustumCulled={false}
+    />
+  );
+});
+const NOTHING = ndarray(new Float32Array(1), [1, 1]);
