@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,7 +59,8 @@ ADDRESSES = {Transport.ZMQ: "127.0.0.1:5568", Transport.NATS: "nats://127.0.0.1:
     "--rules",
     "rules_file",
     type=click.Path(path_type=Path),
-    help="File of rules: which runs, by which recipe.  [default: every tomography run]",
+    help="File of rules: which runs, by which recipe; what is changed in it holds for the next run.  "
+    "[default: every tomography run]",
 )
 @click.option(
     "--recipe",
@@ -95,12 +97,12 @@ def command(
     reconstruction.
     """
     from callbacks.listener import Listener
-    from callbacks.rule_file import read_rules
+    from callbacks.rule_file import RuleFile
 
     kind = Transport(transport)
     if publish and kind is Transport.TILED:
         raise click.UsageError("--publish writes to Tiled what does not come from there: --from zmq or nats")
-    rules = None if rules_file is None else read_rules(rules_file)
+    rules = None if rules_file is None else RuleFile(rules_file)
     where = address or ADDRESSES.get(kind, service.uri)
     source: DocumentSource
     match kind:
@@ -119,7 +121,10 @@ def command(
     listener = Listener(
         service.uri, service.api_key, spool=spool, rules=rules, recipe=recipe, publish=publish
     )
-    with listener, _ended_by_signals(source):
+    # Where rules have changed is told without being asked for.
+    logging.getLogger("callbacks.rule_file").setLevel(logging.INFO)
+    watching = nullcontext() if rules is None else rules.watched()
+    with listener, watching, _ended_by_signals(source):
         click.echo(f"listening to {kind.value} at {where} for {service.uri}; requests wait in {spool}")
         listener.listen(source)
 
