@@ -341,8 +341,8 @@ class Session:
         error = begun.exception()
         if error is not None:
             line = " ".join(str(error).split())
-            self.notices.append(line)
             sys.stderr.write(f"{line}\n")
+            self.notices.append(line)
 
     def _address(self) -> Address:
         from tomoservice.service.folder import read_info, stored_api_key
