@@ -11,7 +11,7 @@ from typing import Any, Self
 from callbacks.arrival import DocumentSource
 from callbacks.publisher import RunPublisher
 from callbacks.recipe_names import DEFAULT_RECIPE
-from callbacks.rules import Rules
+from callbacks.rules import Decider
 from callbacks.trigger import ReconstructionTrigger
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Listener:
         Key that may write.
     spool : Path
         Folder for what has not been delivered.
-    rules : Rules, optional
+    rules : Rules or RuleFile, optional
         Which runs are reconstructed, and how.
     recipe : str
         Name or file of the recipe where neither rule nor plan names one.
@@ -42,7 +42,7 @@ class Listener:
         api_key: str | None,
         *,
         spool: Path,
-        rules: Rules | None = None,
+        rules: Decider | None = None,
         recipe: str = DEFAULT_RECIPE,
         publish: bool = False,
     ) -> None:

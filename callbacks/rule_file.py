@@ -1,8 +1,11 @@
-"""Rules in a file: reading them, and saying what is wrong where."""
+"""Rules in a file: reading them, saying what is wrong where, and following what becomes of the file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,81 @@ import yaml
 from pydantic import ValidationError
 
 from callbacks.recipe_names import is_file_name
-from callbacks.rules import Rules
+from callbacks.rules import Decision, Rules
 from tomoservice.errors import RecipeError, RulesError
 from tomoservice.recipe import read_recipe
 from tomoservice.recipe.problems import describe_problems
 from tomoservice.recipe.text import read_yaml
 
+logger = logging.getLogger(__name__)
+
 MOST_BYTES = 2**20
+LOOK_S = 2.0
+"""How often a file of rules is read again."""
+STOP_S = 10.0
+
+
+class RuleFile:
+    """Rules as they stand in a file, recipes in files beside it included.
+
+    The file is read again for every run, so that what somebody has changed holds for the next one that ends.
+    One that has become wrong, or is gone, changes nothing: the rules before stay in force. This is for
+    listeners: beside a RunEngine, rules are read once (`read_rules`), as a disk that does not answer would
+    hold a scan up.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file.
+
+    Raises
+    ------
+    RulesError
+        The file cannot be read or is wrong; names every wrong field with its line.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = Path(path)
+        self._lock = threading.Lock()
+        self._rules = read_rules(self._path)
+        self._problem = ""
+
+    def decide(self, start: Mapping[str, Any], stop: Mapping[str, Any] | None) -> Decision:
+        """Return what becomes of a run by the rules in force now."""
+        return self.look().decide(start, stop)
+
+    def look(self) -> Rules:
+        """Return the rules in force now; says in one line what has become of them, once."""
+        with self._lock:
+            try:
+                found = read_rules(self._path)
+            except RulesError as error:
+                problem = f"{self._path}: {'; '.join(error.problems)}"
+                if problem != self._problem:
+                    logger.warning("%s; the rules before stay in force", " ".join(problem.split()))
+                self._problem = problem
+                return self._rules
+            if self._problem or found != self._rules:
+                logger.info("%s: as it is now it holds from the next run on", self._path)
+            self._rules, self._problem = found, ""
+            return found
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Look every two seconds while the block runs: a mistake is said when it is made."""
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(LOOK_S):
+                self.look()
+
+        thread = threading.Thread(target=watch, name="tomoservice-rules", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(STOP_S)
 
 
 def read_rules(path: Path | str) -> Rules:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -139,6 +139,13 @@ class Decision:
     """Whether it is the plan that says by which recipe."""
     is_wrong: bool = False
     """Whether it is not reconstructed because what its plan says makes no sense."""
+
+
+class Decider(Protocol):
+    """Says what becomes of runs."""
+
+    def decide(self, start: Mapping[str, Any], stop: Mapping[str, Any] | None) -> Decision:
+        """Return what becomes of a run."""
 
 
 class Rules(BaseModel):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from callbacks.delivery import Delivery
 from callbacks.recipe_names import DEFAULT_RECIPE, is_file_name, settled
-from callbacks.rules import Decision, Rules
+from callbacks.rules import Decider, Decision, Rules
 from callbacks.spool import ReconstructionRequest, Spool
 from callbacks.spooling import SpoolingCallback
 from tomoservice.catalog.names import triggered_reconstruction_id
@@ -46,7 +46,7 @@ class ReconstructionTrigger(SpoolingCallback):
         is wrong is put aside below the spool, in ``refused``.
     spool : Path or str
         Folder for requests that have not been delivered.
-    rules : Rules, optional
+    rules : Rules or RuleFile, optional
         Which runs are reconstructed, and how; by default every run whose start document has a `tomo` or a
         `scan_layout` entry.
     files : bool
@@ -66,11 +66,11 @@ class ReconstructionTrigger(SpoolingCallback):
         recipe: Recipe | Path | str = DEFAULT_RECIPE,
         *,
         spool: Path | str,
-        rules: Rules | None = None,
+        rules: Decider | None = None,
         files: bool = True,
     ) -> None:
         self._recipe = _checked(recipe)
-        self._rules = rules or Rules()
+        self._rules: Decider = Rules() if rules is None else rules
         self._files = files
         self._spool = Spool(Path(spool))
         self._spool.forget_old_starts()

@@ -8,7 +8,6 @@ again whenever it is used.
 from __future__ import annotations
 
 import atexit
-import inspect
 import logging
 import os
 import socket
@@ -18,8 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from functools import partial, wraps
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +27,7 @@ from profiles.child import KEY_VARIABLE, child_process
 from profiles.on_demand import OnDemand
 from profiles.scan_numbers import ScanNumbers
 from profiles.session_options import DEFAULT_URI, SessionOptions, session_options
+from profiles.session_plans import bound_plan, find_plan
 from profiles.sim.options import LOOPBACK, SECOND_LOOPBACK
 from tomoservice.errors import BeamlineError, ServiceUnavailableError, TomoserviceError
 
@@ -180,7 +179,8 @@ class Session:
             if self._config is None:
                 raise BeamlineError(
                     "this session has no beamline: begin it with --sim, or with --beamline FILE (its table "
-                    "of PVs, see docs/how-to/another-beamline.md)"
+                    "of PVs, see docs/how-to/another-beamline.md); a queueserver reads its name in "
+                    "TOMOSERVICE_SESSION_BEAMLINE"
                 )
             from profiles.beamline import connect
 
@@ -207,24 +207,17 @@ class Session:
         return self._status
 
     def plan(self, plan: Callable[..., Any] | str) -> Callable[..., Any]:
-        """Return a plan that is given this session's beamline as its first argument.
+        """Return a plan that is given this session's beamline, and the service, as its first arguments.
 
         Parameters
         ----------
         plan
-            The plan, or the name of one in `profiles.plans`.
+            The plan, or the name of one in `profiles.plans` or `profiles.adaptive`. Its first argument is the
+            beamline; a second one called ``tomo`` is the service.
         """
         # Not before a simulated beamline has set the addresses of Channel Access, which ophyd reads once.
-        whole = getattr(import_module("profiles.plans"), plan) if isinstance(plan, str) else plan
-
-        @wraps(whole)
-        def with_beamline(*arguments: Any, **keywords: Any) -> Any:
-            return whole(self.beamline, *arguments, **keywords)
-
-        signature = inspect.signature(whole)
-        parameters = list(signature.parameters.values())[1:]
-        with_beamline.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        return with_beamline
+        whole = find_plan(plan) if isinstance(plan, str) else plan
+        return bound_plan(whole, lambda: self.beamline, lambda: self.tomo)
 
     @property
     def page(self) -> str:
@@ -348,8 +341,8 @@ class Session:
         error = begun.exception()
         if error is not None:
             line = " ".join(str(error).split())
-            self.notices.append(line)
             sys.stderr.write(f"{line}\n")
+            self.notices.append(line)
 
     def _address(self) -> Address:
         from tomoservice.service.folder import read_info, stored_api_key

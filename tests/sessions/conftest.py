@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 # sets the addresses of Channel Access before any test module of this folder imports ophyd
+from profiles.sim.launch import CONFIG_FILE, RunningIOC
 from tests.beamline.conftest import ioc, run_engine
 from tomoservice.service.running import RunningService, running_service
 
@@ -30,3 +31,12 @@ def service(tmp_path_factory: pytest.TempPathFactory, frames: Path) -> Iterator[
     }
     with running_service(tmp_path_factory.mktemp("service"), settings) as running:
         yield running
+
+
+@pytest.fixture(scope="package")
+def table(ioc: RunningIOC, frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Table of the beamline's PVs."""
+    text = CONFIG_FILE.read_text("utf-8").replace("{prefix}", ioc.options.prefix)
+    file = tmp_path_factory.mktemp("session") / "beamline.yml"
+    file.write_text(text.replace("{data_directory}", str(frames)), "utf-8")
+    return file

@@ -18,7 +18,6 @@ from profiles.on_demand import OnDemand
 from profiles.scan_numbers import ScanNumbers
 from profiles.session import Session, free_port
 from profiles.session_options import session_options
-from profiles.sim.launch import CONFIG_FILE, RunningIOC
 from tests.service.conftest import wait_for
 from tomoservice.errors import BeamlineError, ServiceUnavailableError, SettingsError
 from tomoservice.service.running import RunningService
@@ -52,14 +51,6 @@ def run_session(folder: Path, code: str, *options: str, **environment: str) -> t
         timeout=170,
     )
     return done.stdout, done.stderr
-
-
-@pytest.fixture(scope="module")
-def table(ioc: RunningIOC, frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    text = CONFIG_FILE.read_text("utf-8").replace("{prefix}", ioc.options.prefix)
-    file = tmp_path_factory.mktemp("session") / "beamline.yml"
-    file.write_text(text.replace("{data_directory}", str(frames)), "utf-8")
-    return file
 
 
 @pytest.fixture

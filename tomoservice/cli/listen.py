@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,19 @@ ADDRESSES = {Transport.ZMQ: "127.0.0.1:5568", Transport.NATS: "nats://127.0.0.1:
 )
 @click.option("--prefix", default="", help="0MQ: only documents with this prefix.")
 @click.option(
+    "--client-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="0MQ: this listener's own key (NAME.key_secret), if the proxy encrypts; its public half (NAME.key) "
+    "is to be where the proxy looks.",
+)
+@click.option(
+    "--server-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="0MQ: the proxy's public key (NAME.key).",
+)
+@click.option(
     "--subject",
     default="bluesky",
     show_default=True,
@@ -58,7 +72,8 @@ ADDRESSES = {Transport.ZMQ: "127.0.0.1:5568", Transport.NATS: "nats://127.0.0.1:
     "--rules",
     "rules_file",
     type=click.Path(path_type=Path),
-    help="File of rules: which runs, by which recipe.  [default: every tomography run]",
+    help="File of rules: which runs, by which recipe; what is changed in it holds for the next run.  "
+    "[default: every tomography run]",
 )
 @click.option(
     "--recipe",
@@ -81,6 +96,8 @@ def command(
     transport: str,
     address: str | None,
     prefix: str,
+    client_key: Path | None,
+    server_key: Path | None,
     subject: str,
     consumer: str | None,
     rules_file: Path | None,
@@ -95,12 +112,14 @@ def command(
     reconstruction.
     """
     from callbacks.listener import Listener
-    from callbacks.rule_file import read_rules
+    from callbacks.rule_file import RuleFile
 
     kind = Transport(transport)
+    if (client_key or server_key) and kind is not Transport.ZMQ:
+        raise click.UsageError("--client-key and --server-key are for --from zmq")
     if publish and kind is Transport.TILED:
         raise click.UsageError("--publish writes to Tiled what does not come from there: --from zmq or nats")
-    rules = None if rules_file is None else read_rules(rules_file)
+    rules = None if rules_file is None else RuleFile(rules_file)
     where = address or ADDRESSES.get(kind, service.uri)
     source: DocumentSource
     match kind:
@@ -109,9 +128,7 @@ def command(
 
             source = TiledSource(where, service.api_key, folder=spool)
         case Transport.ZMQ:
-            from callbacks.zmq import ZmqSource
-
-            source = ZmqSource(where, prefix=prefix.encode())
+            source = _zmq_source(where, prefix, client_key, server_key)
         case Transport.NATS:
             from callbacks.nats import NatsSource, consumer_of
 
@@ -119,9 +136,27 @@ def command(
     listener = Listener(
         service.uri, service.api_key, spool=spool, rules=rules, recipe=recipe, publish=publish
     )
-    with listener, _ended_by_signals(source):
+    # Where rules have changed is told without being asked for.
+    logging.getLogger("callbacks.rule_file").setLevel(logging.INFO)
+    watching = nullcontext() if rules is None else rules.watched()
+    with listener, watching, _ended_by_signals(source):
         click.echo(f"listening to {kind.value} at {where} for {service.uri}; requests wait in {spool}")
         listener.listen(source)
+
+
+def _zmq_source(
+    address: str, prefix: str, client_key: Path | None, server_key: Path | None
+) -> DocumentSource:
+    """Return what brings documents from a proxy, encrypted if there are keys."""
+    from callbacks.curve import client_curve
+    from callbacks.zmq import ZmqSource
+
+    curve = None
+    if client_key is not None and server_key is not None:
+        curve = client_curve(client_key, server_key)
+    elif client_key is not None or server_key is not None:
+        raise click.UsageError("an encrypted connection wants both --client-key and --server-key")
+    return ZmqSource(address, prefix=prefix.encode(), curve=curve)
 
 
 @contextmanager

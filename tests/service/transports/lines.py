@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from callbacks.arrival import DocumentSource
+from callbacks.arrival import Deliver, DocumentSource
 from callbacks.listener import Listener
 from tests.service.conftest import wait_for
 from tests.service.transports.contract import RULES
@@ -38,25 +38,35 @@ def listening(
     service: RunningService, source: DocumentSource, spool: Path, *, publish: bool
 ) -> Iterator[list[str]]:
     """Listen in a thread; yield the names of the documents that have come."""
-    heard: list[str] = []
-    with Listener(service.uri, service.api_key, spool=spool, rules=RULES, publish=publish) as listener:
-
-        def take(name: str, doc: Mapping[str, Any]) -> None:
-            listener.take(name, doc)
-            heard.append(name)
-
-        thread = threading.Thread(target=source.run, args=(take,))
-        thread.start()
-        try:
-            yield heard
-        finally:
-            source.stop()
-            thread.join(5)
-            assert not thread.is_alive()
+    with (
+        Listener(service.uri, service.api_key, spool=spool, rules=RULES, publish=publish) as listener,
+        taking(source, listener.take) as heard,
+    ):
+        yield heard
 
 
 @contextmanager
-def zmq_proxy(in_port: int, out_port: int) -> Iterator[None]:
+def taking(source: DocumentSource, *takers: Deliver) -> Iterator[list[str]]:
+    """Take what a source brings in a thread; yield the names of the documents that have come."""
+    heard: list[str] = []
+
+    def take(name: str, doc: Mapping[str, Any]) -> None:
+        for taker in takers:
+            taker(name, doc)
+        heard.append(name)
+
+    thread = threading.Thread(target=source.run, args=(take,))
+    thread.start()
+    try:
+        yield heard
+    finally:
+        source.stop()
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def zmq_proxy(in_port: int, out_port: int, *options: str | Path) -> Iterator[None]:
     """Run Bluesky's own proxy."""
     command = Path(sys.executable).parent / "bluesky-0MQ-proxy"
     process = subprocess.Popen(
@@ -64,6 +74,7 @@ def zmq_proxy(in_port: int, out_port: int) -> Iterator[None]:
             command,
             *("--in-address", f"127.0.0.1:{in_port}"),
             *("--out-address", f"127.0.0.1:{out_port}"),
+            *options,
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
