@@ -79,7 +79,7 @@ def run_python(code: str, service: RunningService, tmp_path: Path, *, keep_ports
         env={
             name: value for name, value in os.environ.items() if keep_ports or not name.startswith("EPICS_")
         },
-        timeout=150,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -94,7 +94,7 @@ def run_shell(code: str, folder: Path, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=150,
+        timeout=300,
     )
     assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -299,7 +299,7 @@ def test_a_session_at_the_beamline(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=170,
+        timeout=400,
     )
     assert "(64, 256, 256) 3" in done.stdout, f"{done.stdout}\n{done.stderr}"
     assert "processed/" in done.stdout

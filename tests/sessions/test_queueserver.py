@@ -66,7 +66,7 @@ class Manager:
             capture_output=True,
             text=True,
             check=False,
-            timeout=90,
+            timeout=240,
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{self.log}"
         return done.stdout

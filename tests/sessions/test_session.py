@@ -48,7 +48,7 @@ def run_session(folder: Path, code: str, *options: str, **environment: str) -> t
         capture_output=True,
         text=True,
         check=False,
-        timeout=170,
+        timeout=400,
     )
     return done.stdout, done.stderr
 

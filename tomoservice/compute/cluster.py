@@ -61,7 +61,7 @@ class _Connection(Client):
         try:
             await super()._ensure_connected(timeout=timeout)
         except ValueError as error:
-            # So Tornado says of a socket that was closed before TLS began; Dask tries again after OSError only.
+            # Tornado, of a socket that was closed before TLS began; Dask tries again after OSError only.
             raise OSError(f"the scheduler went away while it was connected to: {error}") from error
 
 
