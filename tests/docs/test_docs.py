@@ -133,7 +133,7 @@ def test_readme_scan_ipython_tiled_and_web(service: RunningService, tmp_path: Pa
 import time
 while "images" not in list(sweep):
     time.sleep(0.1)
-while not batch.refresh().metadata["submitted"] or "night-1-1" not in run:
+while not batch.refresh().metadata["submitted"] or not {"night-1-1", "night-1-2"} <= set(run):
     time.sleep(0.1)
 print('/'.join(node.path_parts), sweep["images"][1].shape)
 """
@@ -190,8 +190,8 @@ def test_batches(service: RunningService, tmp_path: Path) -> None:
     run_shell(shell, service.data.parent)
     told = run_python(f"{session}\nprint([volume.shape for volume in volumes])\n", service, tmp_path)
     first, second = told.splitlines()
-    assert first.startswith("2 of 2 done: 2 items: 2 done; ")
-    assert second == "[(4, 64, 64), (4, 64, 64)]"
+    assert first.startswith("3 of 3 done: 3 items: 3 done; ")
+    assert second == "[(4, 64, 64), (4, 64, 64), (4, 64, 64)]"
 
 
 def test_in_ipython(service: RunningService, tmp_path: Path) -> None:

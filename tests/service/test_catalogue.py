@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,11 +11,12 @@ from tiled.queries import AccessTagsFilter
 
 from tests.service.catalogues import Catalogue, anybody, within
 from tomoservice.catalog import names
-from tomoservice.catalog.batch_records import MOST_ITEMS, checked_batch
-from tomoservice.catalog.batches import reorder_items
+from tomoservice.catalog.batch_records import MOST_ITEMS, BatchRecord, checked_batch
+from tomoservice.catalog.batches import check_items
 from tomoservice.errors import CatalogError
 from tomoservice.service import catalogue
-from tomoservice.service.batches_api import BatchRequest, OrderRequest, list_batches
+from tomoservice.service.batch_models import AdditionRequest, BatchRequest, OrderRequest
+from tomoservice.service.batches_api import list_batches
 from tomoservice.service.catalogue import newest_first, said, tags_of_children
 
 
@@ -139,13 +139,16 @@ def test_a_request_without_end_is_refused_before_anything_else() -> None:
             checked_batch(wrong)
     with pytest.raises(ValidationError, match="at most 10000"):
         OrderRequest.model_validate({"items": [1] * (MOST_ITEMS + 1)})
+    for wrong in ({"runs": many}, {"runs": ["a"], "recipes": [{}] * 101}):
+        with pytest.raises(ValidationError, match="at most"):
+            AdditionRequest.model_validate(wrong)
 
 
 def test_the_order_of_a_large_batch_is_checked_in_a_moment() -> None:
     said_of_it = {"runs": [f"r{number}" for number in range(MOST_ITEMS)], "recipes": [{}]}
-    node = SimpleNamespace(path_parts=("batches", "large"), metadata=said_of_it)
+    record = BatchRecord("large", checked_batch(said_of_it))
     started = time.monotonic()
     with pytest.raises(CatalogError, match="has every item once; there are 1 to 10000"):
-        reorder_items(node, [1, *range(1, MOST_ITEMS)])
+        check_items(record, [1, *range(1, MOST_ITEMS)])
     # Two numbers compared with a set made for each are minutes.
     assert time.monotonic() - started < 2

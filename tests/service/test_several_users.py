@@ -148,6 +148,34 @@ def test_a_batch_is_made_of_runs_that_one_may_use(facility: Facility) -> None:
     batch.resume()
     assert facility.work()
     assert job.state is State.DONE
+    # What is added is for the same people.
+    later = facility.publish("proposal-1", "proposal-2")
+    assert batch.add(later) == [3]
+    with pytest.raises(NotFoundError, match=f"there is no run '{theirs}', or this key may not read it"):
+        batch.add(theirs)
+    asked = httpx.post(
+        f"{facility.service.uri}/api/v1/tomo/batches/{batch.id}/items",
+        json={"runs": [theirs]},
+        headers=key,
+        timeout=30,
+    )
+    assert asked.status_code == 404
+    wait_for(lambda: batch.summary.counts == {"done": 1, "queued": 2}, 60)
+    assert set(batch.node["more-1"].access_tags) == {"proposal-1"}
+    bobs = {"Authorization": f"Apikey {bob.root.context.api_key}"}
+    asked = httpx.post(str(asked.url), json={"runs": [theirs]}, headers=bobs, timeout=30)
+    assert asked.status_code == 404
+    whoever = facility.people["conductor"].find_batch(batch.id)
+    with pytest.raises(NotAllowedError, match=f"run {theirs} is not for the same people as batches/"):
+        whoever.add(theirs)
+    said = {"runs": [theirs], "recipes": [AT_15_5], "first": 4}
+    for key_of_it, tags in (("more-2", ["proposal-1"]), ("more-3", ["proposal-2"])):
+        odd = create_container(
+            whoever.node, key_of_it, metadata=said, specs=(Spec("TomoBatchAddition"),), access_tags=tags
+        )
+        wait_for(lambda odd=odd: odd.refresh().metadata["submitted"], 60)
+        assert odd.metadata["message"].startswith("refused: ")
+    assert all(not key_of_it.startswith(batch.id) for key_of_it in made_of(facility, theirs))
     # Whoever has all rights cannot make others read what they may not.
     root = facility.people["conductor"].root
     said = {"runs": [theirs], "recipes": [AT_15_5]}
@@ -158,6 +186,12 @@ def test_a_batch_is_made_of_runs_that_one_may_use(facility: Facility) -> None:
     assert odd.metadata["message"] == f"refused: there is no run {theirs!r} for whoever may read this batch"
     batch.cancel()
     assert facility.work()
+
+
+def made_of(facility: Facility, run: str) -> list[str]:
+    """Return the keys of what is made of a run, as whoever may read everything sees them."""
+    processed = facility.people["conductor"].root["processed"]
+    return list(processed[run]) if run in processed else []
 
 
 def test_nobody_sees_more_than_tiled_shows_them(facility: Facility) -> None:

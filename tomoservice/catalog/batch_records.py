@@ -1,4 +1,4 @@
-"""Batches as typed records: many runs by one recipe or several, and how far that is.
+"""Batches as typed records: many runs by one recipe or several, and what was added to them later.
 
 A batch says which reconstructions belong to it and nothing about them: each is a reconstruction like any
 other, and only its own node says how it fares.
@@ -6,52 +6,33 @@ other, and only its own node says how it fares.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tomoservice.catalog import names
 from tomoservice.catalog.priorities import ASKED_FOR, JobPriority
-from tomoservice.catalog.record import ReconstructionRecord, first_problem, plain
-from tomoservice.catalog.states import FINAL_STATES, State
+from tomoservice.catalog.record import first_problem, plain
 from tomoservice.errors import CatalogError, RecipeError
-from tomoservice.recipe import parse_recipe
+from tomoservice.recipe import Recipe, parse_recipe
 
 MOST_ITEMS = 10_000
-"""Reconstructions of a batch, at most."""
+"""Reconstructions of a batch, at most, with all that is added to it."""
 MOST_RECIPES = 100
-"""Recipes of a batch, at most: each is checked whenever the batch is read."""
+"""Recipes that are asked for at once, at most: each is checked whenever the batch is read."""
 LONGEST_KEY = 100
 """Characters of a batch's key, at most: keys of its items are longer."""
+FIRST_PART = 0
+"""Number of the part that a batch begins with; additions are numbered from 1."""
 
 
-class BatchState(StrEnum):
-    """Where a batch as a whole stands; follows from its items and from what is wanted of it."""
-
-    SUBMITTING = "submitting"
-    """The service is making its items."""
-    REFUSED = "refused"
-    """The service does not make its items; the message says why."""
-    QUEUED = "queued"
-    """No item has been begun."""
-    RUNNING = "running"
-    """Items are computed, or wait for their turn."""
-    PAUSED = "paused"
-    """No item is begun until somebody resumes it."""
-    ENDING = "ending"
-    """Cancelled or stopped; the last items are on their way out."""
-    FINISHED = "finished"
-    """Every item is done, failed or cancelled."""
-
-
-class BatchMetadata(BaseModel):
-    """Metadata of a batch's node; more may stand beside it."""
+class BatchPart(BaseModel):
+    """What is asked for at once: runs, each by every one of some recipes."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -59,10 +40,6 @@ class BatchMetadata(BaseModel):
     """Uids of the runs."""
     recipes: tuple[dict[str, Any], ...] = Field(min_length=1, max_length=MOST_RECIPES)
     """Recipes, by each of which every run is reconstructed."""
-    name: str = Field(default="", max_length=200, pattern=names.TEXT_PATTERN)
-    """What people call it."""
-    priority: JobPriority = JobPriority.BACKGROUND
-    """How urgent its items are."""
     requested_by: str = ""
     """Who asked for it."""
     requested_at: float = 0.0
@@ -72,19 +49,10 @@ class BatchMetadata(BaseModel):
     message: str = ""
     """Why it refused."""
 
-    @model_validator(mode="after")
-    def _is_not_too_large(self) -> Self:
-        items = len(self.runs) * len(self.recipes)
-        if items > MOST_ITEMS:
-            raise ValueError(f"{items} reconstructions are more than {MOST_ITEMS}; ask for several batches")
-        return self
-
-    @field_validator("priority")
-    @classmethod
-    def _can_be_asked_for(cls, priority: JobPriority) -> JobPriority:
-        if priority not in ASKED_FOR:
-            raise ValueError(f"{priority.value!r} cannot be asked for")
-        return priority
+    @property
+    def size(self) -> int:
+        """How many reconstructions these are."""
+        return len(self.runs) * len(self.recipes)
 
     @field_validator("recipes")
     @classmethod
@@ -110,16 +78,60 @@ class BatchMetadata(BaseModel):
             raise ValueError(f"{twice[0]} stands there twice")
         return runs
 
+
+class BatchMetadata(BatchPart):
+    """Metadata of a batch's node, which are the part that it begins with; more may stand beside it."""
+
+    name: str = Field(default="", max_length=200, pattern=names.TEXT_PATTERN)
+    """What people call it."""
+    priority: JobPriority = JobPriority.BACKGROUND
+    """How urgent its items are."""
+
+    @model_validator(mode="after")
+    def _is_not_too_large(self) -> Self:
+        if self.size > MOST_ITEMS:
+            raise ValueError(
+                f"{self.size} reconstructions are more than {MOST_ITEMS}; ask for several batches"
+            )
+        return self
+
+    @field_validator("priority")
+    @classmethod
+    def _can_be_asked_for(cls, priority: JobPriority) -> JobPriority:
+        if priority not in ASKED_FOR:
+            raise ValueError(f"{priority.value!r} cannot be asked for")
+        return priority
+
+
+class AdditionMetadata(BatchPart):
+    """Metadata of a child that adds to a batch; more may stand beside it."""
+
+    first: int = Field(ge=2, le=MOST_ITEMS)
+    """Number of its first item: the one after the last that the batch had."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        items = self.first - 1 + self.size
+        if items > MOST_ITEMS:
+            raise ValueError(
+                f"the batch would have {items} reconstructions, more than {MOST_ITEMS}; ask for another batch"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAddition:
+    """What was added to a batch at once."""
+
+    number: int
+    """Which addition it is, from 1."""
+    metadata: AdditionMetadata
+    """What it says."""
+
     @property
-    def recipe_names(self) -> list[str]:
-        """What the recipes are called: by name, else by the beginning of their hash; each different."""
-        parsed = [parse_recipe(recipe) for recipe in self.recipes]
-        called = [recipe.name or recipe.hash[:8] for recipe in parsed]
-        counts = Counter(called)
-        return [
-            name if counts[name] == 1 else f"{name}-{recipe.hash[:8]}"
-            for name, recipe in zip(called, parsed, strict=True)
-        ]
+    def key(self) -> str:
+        """Key of the child that says it."""
+        return names.addition_key(self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +143,9 @@ class BatchItem:
     """From 1; runs first, then recipes: with two recipes, 1 and 2 are the first run."""
     run_uid: str
     recipe: int
-    """Which of the batch's recipes, from 0."""
+    """Which of the record's recipes, from 0."""
+    part: int = FIRST_PART
+    """What it was asked for with: `FIRST_PART`, or the number of the addition."""
 
     @property
     def key(self) -> str:
@@ -146,31 +160,84 @@ class BatchItem:
 
 @dataclass(frozen=True)
 class BatchRecord:
-    """A batch's node: its key, and its metadata."""
+    """A batch: the key of its node, its metadata, and what was added to it."""
 
     batch_id: str
     """Key of the node."""
     metadata: BatchMetadata
     """What it says of itself."""
+    additions: tuple[BatchAddition, ...] = ()
+    """What was added, the first addition first."""
 
     @property
     def path(self) -> str:
         """Path of the node in Tiled."""
         return f"{names.BATCHES}/{self.batch_id}"
 
+    @property
+    def parts(self) -> dict[int, BatchPart]:
+        """What was asked for at once, each by its number."""
+        return {FIRST_PART: self.metadata, **{each.number: each.metadata for each in self.additions}}
+
+    @property
+    def size(self) -> int:
+        """How many items it has."""
+        return sum(part.size for part in self.parts.values())
+
+    @property
+    def last(self) -> int:
+        """Number of its last item."""
+        if not self.additions:
+            return self.metadata.size
+        latest = self.additions[-1].metadata
+        return latest.first - 1 + latest.size
+
+    @property
+    def submitted(self) -> bool:
+        """Whether the service is done with making all its items."""
+        return all(part.submitted for part in self.parts.values())
+
     @cached_property
     def items(self) -> tuple[BatchItem, ...]:
         """Its items by number."""
-        recipes = len(self.metadata.recipes)
-        return tuple(
-            BatchItem(self.batch_id, index * recipes + recipe + 1, run, recipe)
-            for index, run in enumerate(self.metadata.runs)
-            for recipe in range(recipes)
-        )
+        places = self._recipes.places
+        found = []
+        for number, part in self.parts.items():
+            first = part.first if isinstance(part, AdditionMetadata) else 1
+            chosen = [places[_text(recipe)] for recipe in part.recipes]
+            for index, (run, recipe) in enumerate((run, one) for run in part.runs for one in chosen):
+                found.append(BatchItem(self.batch_id, first + index, run, recipe, number))
+        return tuple(found)
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """The recipes of its items, each once."""
+        return self._recipes.distinct
+
+    @property
+    def recipe_names(self) -> list[str]:
+        """What the recipes are called: by name, else by the beginning of their hash; each different."""
+        called = [recipe.name or recipe.hash[:8] for recipe in self.recipes]
+        counts = Counter(called)
+        return [
+            name if counts[name] == 1 else f"{name}-{recipe.hash[:8]}"
+            for name, recipe in zip(called, self.recipes, strict=True)
+        ]
+
+    @cached_property
+    def _recipes(self) -> _Recipes:
+        return _Recipes.of(recipe for part in self.parts.values() for recipe in part.recipes)
 
     @classmethod
-    def from_node(cls, node: Any) -> BatchRecord:
+    def from_node(cls, node: Any, additions: Mapping[str, Any] | None = None) -> BatchRecord:
         """Read the record of a Tiled client node, without asking the server again.
+
+        Parameters
+        ----------
+        node : tiled Container
+            The batch.
+        additions : mapping, optional
+            Metadata of the children that add to it, by key.
 
         Raises
         ------
@@ -178,7 +245,70 @@ class BatchRecord:
             The node is no batch.
         """
         key = str(node.path_parts[-1])
-        return cls(key, checked_batch(plain(node.metadata), f"{names.BATCHES}/{key}"))
+        return cls.of(key, plain(node.metadata), additions or {})
+
+    @classmethod
+    def of(cls, batch_id: str, content: Mapping[str, Any], additions: Mapping[str, Any]) -> BatchRecord:
+        """Return the record of a batch, by what its node and the children that add to it say.
+
+        Raises
+        ------
+        CatalogError
+            The node is no batch.
+        """
+        said = checked_batch(content, f"{names.BATCHES}/{batch_id}")
+        return cls(batch_id, said, _counted(additions, said.size))
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipes:
+    """Recipes, of which several may be the same."""
+
+    distinct: tuple[Recipe, ...]
+    """Each once."""
+    places: Mapping[str, int]
+    """Which of these it is, by the text of each that there is."""
+
+    @classmethod
+    def of(cls, recipes: Iterable[Mapping[str, Any]]) -> _Recipes:
+        known: dict[tuple[str, str | None], int] = {}
+        distinct: list[Recipe] = []
+        places: dict[str, int] = {}
+        for content in recipes:
+            text = _text(content)
+            if text in places:
+                continue
+            recipe = parse_recipe(content)
+            places[text] = known.setdefault((recipe.hash, recipe.name), len(distinct))
+            if places[text] == len(distinct):
+                distinct.append(recipe)
+        return cls(tuple(distinct), places)
+
+
+def _text(recipe: Mapping[str, Any]) -> str:
+    return json.dumps(recipe, sort_keys=True)
+
+
+def _counted(found: Mapping[str, Any], size: int) -> tuple[BatchAddition, ...]:
+    """Return those children of a batch that add to it.
+
+    What is not sound, or says to have numbers that other items have, came by a way that nothing checks. It
+    counts as nothing.
+    """
+    numbered = sorted((number, key) for key in found if (number := names.addition_of(key)) is not None)
+    last, counted = size, []
+    for number, key in numbered:
+        try:
+            said = checked_addition(plain(found[key]), key)
+        except CatalogError:
+            continue
+        if said.first > last:
+            counted.append(BatchAddition(number, said))
+            last = said.first - 1 + said.size
+    return tuple(counted)
+
+
+M = TypeVar("M", bound=BatchPart)
 
 
 def checked_batch(content: Mapping[str, Any], where: str = "the batch") -> BatchMetadata:
@@ -189,210 +319,23 @@ def checked_batch(content: Mapping[str, Any], where: str = "the batch") -> Batch
     CatalogError
         They say something else; names the first field that is wrong, and why.
     """
+    return _checked(BatchMetadata, content, where)
+
+
+def checked_addition(content: Mapping[str, Any], where: str = "what is to be added") -> AdditionMetadata:
+    """Return what metadata say is added to a batch.
+
+    Raises
+    ------
+    CatalogError
+        They say something else; names the first field that is wrong, and why.
+    """
+    return _checked(AdditionMetadata, content, where)
+
+
+def _checked(model: type[M], content: Mapping[str, Any], where: str) -> M:
     try:
-        return BatchMetadata.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         field, reason = first_problem(error)
         raise CatalogError(f"{where}: {field}: {reason}" if field else f"{where}: {reason}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class ItemStatus:
-    """An item, and how it fares."""
-
-    item: BatchItem
-    state: State | None
-    """State of the reconstruction; None before the service has made it."""
-    message: str = ""
-    """What a user should know of it."""
-    seconds: float | None = None
-    """How long it took, if it is done."""
-    slices: int | None = None
-    """Slices of its volume, if it is done."""
-    started: float | None = None
-    """When it was begun, in seconds since 1970, if it is done."""
-    finished: float | None = None
-    """When it was done, in seconds since 1970."""
-    ended_by: str = ""
-    """`batch` if it was cancelled or stopped with the batch, and not by itself."""
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether nothing more is going to happen to it."""
-        return self.state in FINAL_STATES
-
-
-def item_status(item: BatchItem, metadata: Mapping[str, Any] | None, *, submitted: bool) -> ItemStatus:
-    """Return how an item fares.
-
-    Parameters
-    ----------
-    item : BatchItem
-        The item.
-    metadata : mapping or None
-        What its node says, if there is one that says that it belongs to the batch.
-    submitted : bool
-        Whether the service has made all items that it is going to make.
-    """
-    if metadata is None:
-        gone = (
-            f"{item.path} was not made (the batch was ended, or the log of the service says why), has been "
-            f"deleted, or is another reconstruction and not of this batch"
-        )
-        return ItemStatus(item, State.CANCELLED, gone) if submitted else ItemStatus(item, None)
-    try:
-        record = ReconstructionRecord.from_metadata(tuple(item.path.split("/")), metadata)
-    except CatalogError as error:
-        return ItemStatus(item, State.FAILED, str(error))
-    said = record.metadata
-    if record.state is not State.DONE:
-        return ItemStatus(item, record.state, said.status.message, ended_by=said.status.ended_by)
-    known = said.model_extra or {}
-    started, finished = (_moment(known, key) for key in ("started", "finished"))
-    took = None if started is None or finished is None else round(finished - started, 3)
-    return ItemStatus(item, State.DONE, said.status.message, took, _slices(known), started, finished)
-
-
-def _moment(known: Mapping[str, Any], key: str) -> float | None:
-    try:
-        return datetime.fromisoformat(known["provenance"][key]).timestamp()
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _slices(known: Mapping[str, Any]) -> int | None:
-    try:
-        start, stop = known["geometry"]["detector_rows"]
-        return int((stop - start) // known["geometry"]["binning"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchSummary:
-    """How a batch went, as far as it has."""
-
-    items: int
-    """How many there are."""
-    counts: Mapping[str, int]
-    """How many in each state; those that the service has still to make count as `waiting`."""
-    seconds: float | None
-    """From the beginning of the first item that is done to the end of the last one."""
-    computing_s: float
-    """What the items took that are done, together."""
-    slices: int
-    """Slices of all volumes that are done."""
-    messages: Mapping[int, str]
-    """Of items that failed or were cancelled: why."""
-
-    @property
-    def slices_per_s(self) -> float | None:
-        """Slices for every second between the first beginning and the last end."""
-        return self.slices / self.seconds if self.seconds else None
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Estimate, if one is computed after the other; None while none is done."""
-        left = self.items - self.finished
-        return round(self.computing_s / self.done * left, 1) if self.done else None
-
-    @property
-    def done(self) -> int:
-        """How many are done."""
-        return self.counts.get(State.DONE.value, 0)
-
-    @property
-    def failed(self) -> int:
-        """How many have failed."""
-        return self.counts.get(State.FAILED.value, 0)
-
-    @property
-    def cancelled(self) -> int:
-        """How many were cancelled, or stopped and kept."""
-        return self.counts.get(State.CANCELLED.value, 0)
-
-    @property
-    def finished(self) -> int:
-        """How many are in a final state."""
-        return self.done + self.failed + self.cancelled
-
-    def __str__(self) -> str:
-        parts = [f"{count} {state}" for state, count in self.counts.items()]
-        text = f"{self.items} items: {', '.join(parts)}"
-        if self.seconds:
-            text += f"; {self.seconds:.0f} s, {self.slices_per_s:.1f} slices/s"
-        return text
-
-
-WAITING = "waiting"
-"""What an item is that the service has still to make."""
-
-
-ORDER = (
-    *(State.DONE, State.FAILED, State.CANCELLED, State.RUNNING, State.PAUSED, State.QUEUED),
-    WAITING,
-)
-"""In which states are counted."""
-
-
-def _in_order(counted: Mapping[str, int]) -> dict[str, int]:
-    return {str(key): counted[key] for key in ORDER if counted.get(key)}
-
-
-def ordered_counts(items: int, found: Mapping[str, int], *, submitted: bool) -> dict[str, int]:
-    """Return how many items of a batch are in each state, given those whose nodes are there.
-
-    What is not there waits to be made; once the service has made everything, it has been deleted.
-    """
-    missing = State.CANCELLED.value if submitted else WAITING
-    counted = Counter(found)
-    counted[missing] += max(items - counted.total(), 0)
-    return _in_order(counted)
-
-
-def summary_of(items: Sequence[ItemStatus]) -> BatchSummary:
-    """Return how a batch went, by its items."""
-    counted = Counter(WAITING if item.state is None else item.state.value for item in items)
-    started = [item.started for item in items if item.started is not None]
-    finished = [item.finished for item in items if item.finished is not None]
-    return BatchSummary(
-        items=len(items),
-        counts=_in_order(counted),
-        seconds=round(max(finished) - min(started), 3) if started and finished else None,
-        computing_s=round(sum(item.seconds or 0.0 for item in items), 3),
-        slices=sum(item.slices or 0 for item in items),
-        messages={
-            item.item.number: item.message
-            for item in items
-            if item.state in (State.FAILED, State.CANCELLED) and item.message
-        },
-    )
-
-
-def state_of(
-    metadata: BatchMetadata, states: Iterable[State | None], *, is_paused: bool, is_ending: bool
-) -> BatchState:
-    """Return where a batch as a whole stands.
-
-    Parameters
-    ----------
-    metadata : BatchMetadata
-        What it says of itself.
-    states : iterable of State or None
-        States of its items; None of one that the service has still to make.
-    is_paused, is_ending : bool
-        Whether somebody wants it paused, or cancelled or stopped.
-    """
-    states = list(states)
-    if metadata.message:
-        return BatchState.REFUSED
-    if all(state in FINAL_STATES for state in states):
-        return BatchState.FINISHED
-    if is_ending:
-        return BatchState.ENDING
-    if is_paused:
-        return BatchState.PAUSED
-    if not metadata.submitted:
-        return BatchState.SUBMITTING
-    begun = any(state not in (None, State.QUEUED) for state in states)
-    return BatchState.RUNNING if begun else BatchState.QUEUED

@@ -1,40 +1,26 @@
 """Batches in Tiled, ``/batches/{batch_id}``: the one place that writes them.
 
-A batch is created by one request and says everything: which runs, by which recipes. The service makes the
-items, whoever created the batch and whatever becomes of them, and may begin anew at any time: keys of items
-follow from the batch's, and what is there already is left as it is.
+A batch is created by one request and says everything: which runs, by which recipes. What is added to it later
+(`additions`) is created by one request as well. The service makes the items (`submission`).
 """
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from tiled.queries import Eq, In, KeysFilter, SpecsQuery
+from tiled.queries import In, KeysFilter, SpecsQuery
 from tiled.structures.core import Spec
 
 from tomoservice.catalog import names
 from tomoservice.catalog.access import tags_of
-from tomoservice.catalog.batch_records import (
-    LONGEST_KEY,
-    MOST_ITEMS,
-    BatchItem,
-    BatchMetadata,
-    BatchRecord,
-    ItemStatus,
-    item_status,
-)
+from tomoservice.catalog.batch_records import LONGEST_KEY, BatchMetadata, BatchRecord
+from tomoservice.catalog.batch_standing import ItemStatus, item_status
 from tomoservice.catalog.controls import BY_BATCH, ENDING, Verb, ask, withdraw
-from tomoservice.catalog.nodes import (
-    create_container,
-    ensure_room,
-    reconstruction_metadata,
-    reconstruction_spec,
-    reread,
-)
+from tomoservice.catalog.nodes import create_container, reread
 from tomoservice.catalog.orders import BatchOrder, change_order, order_of
 from tomoservice.catalog.states import State
 from tomoservice.catalog.steering import requeue
@@ -46,9 +32,6 @@ from tomoservice.catalog.transport import (
     translated,
 )
 from tomoservice.errors import CatalogError, IllegalTransitionError
-from tomoservice.recipe import parse_recipe
-
-logger = logging.getLogger(__name__)
 
 ASKED = {"runs", "recipes", "name", "priority"}
 """What a batch is asked for with; all else the service knows better."""
@@ -154,6 +137,21 @@ def common_tags(runs: dict[str, Any]) -> list[str] | None:
     return sorted(common)
 
 
+def strangers(tags: Sequence[str] | None, runs: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the access tags of those runs that cannot be in a batch with these tags, by their uids.
+
+    Whoever could put all its tags on a batch may write where they are; a run that has not all of them, or a
+    batch without any, is somebody else's.
+    """
+    wanted = set(tags or ())
+    found = {uid: set(tags_of(run) or ()) for uid, run in runs.items()}
+    return {
+        uid: sorted(theirs)
+        for uid, theirs in found.items()
+        if (theirs or wanted) and not (wanted and wanted <= theirs)
+    }
+
+
 def find_batch(root: Any, batch_id: str) -> Any:
     """Return a batch's node.
 
@@ -176,101 +174,18 @@ def find_batches(root: Any) -> list[Any]:
         return sorted(found, key=lambda node: float(node.metadata.get("requested_at") or 0.0), reverse=True)
 
 
-def find_unsubmitted(root: Any) -> list[Any]:
-    """Return the nodes of batches whose items have still to be made, the oldest first."""
-    folder = child(root, names.BATCHES)
-    with translated("searching for batches to submit"):
-        found = folder.search(SpecsQuery([names.BATCH_SPEC], [])).search(Eq("submitted", value=False))
-        return list(found.values())
+def addition_nodes(node: Any) -> dict[str, Any]:
+    """Return the children of a batch that add to it, by key."""
+    with translated(f"reading what is added to {'/'.join(node.path_parts)}"):
+        return dict(node.search(SpecsQuery([names.ADDITION_SPEC], [])).items())
 
 
-def submit_items(root: Any, node: Any, should_stop: Callable[[], bool], most: int = MOST_ITEMS) -> int:
-    """Make the items of a batch that are not there, and say on its node when this is done.
-
-    May be interrupted at any time, and done by several at once. A batch that is to be ended is done with. One
-    that cannot be made is refused if nothing of it is there; otherwise it stays as it is, so that what is
-    there can be steered, and the log says why.
-
-    Parameters
-    ----------
-    root : tiled Container
-        Root of the service, with the service's own rights.
-    node : tiled Container
-        The batch.
-    should_stop : callable
-        Asked whether to leave the rest to later.
-    most : int
-        How many to make now.
-
-    Returns
-    -------
-    int
-        How many were made; if it is `most`, there may be more to be made.
-    """
-    record = BatchRecord.from_node(node)
-    there = {path for path, _ in _item_nodes(root, record)}
-    is_ended, made = bool(order_of(node).verbs & ENDING), 0
-    missing = [] if is_ended else [item for item in record.items if item.path not in there]
-    try:
-        # All of them before anything is made; later only what is about to be made.
-        _check_rights(root, node, record, missing[:most] if there else missing)
-        for item in missing[:most]:
-            if should_stop():
-                return made
-            made += _submit(root, record, item)
-    except CatalogError as error:
-        begun = bool(made or there)
-        logger.warning("%s: %s: %s", record.path, "not completed" if begun else "refused", error)
-        _settled(node, {} if begun else {"message": f"refused: {error}"})
-        return made
-    if len(missing) <= most:
-        _settled(node, {})
-    return made
+def batch_record(node: Any) -> BatchRecord:
+    """Return the record of a batch: its node as it was read last, and what is added to it by now."""
+    return BatchRecord.from_node(node, {key: each.metadata for key, each in addition_nodes(node).items()})
 
 
-def _check_rights(root: Any, node: Any, record: BatchRecord, items: Sequence[BatchItem]) -> None:
-    """Refuse a batch that its creator may not have been allowed to ask for.
-
-    The service makes the items with rights of its own. Whoever could put all its access tags on the batch may
-    write where they are; a run that has not all of them, or a batch without any, is somebody else's.
-    """
-    tags = set(tags_of(node) or ())
-    runs = list(dict.fromkeys(item.run_uid for item in items))
-    for uid, run in find_runs(root, runs).items():
-        theirs = set(tags_of(run) or ())
-        if (theirs or tags) and not (tags and tags <= theirs):
-            logger.warning(
-                "%s: the access tags of run %s are %s, those of the batch %s",
-                *(record.path, uid, sorted(theirs), sorted(tags)),
-            )
-            # Whoever may read the batch may not know which tags there are.
-            raise NotAllowedError(f"there is no run {uid!r} for whoever may read this batch")
-
-
-def _submit(root: Any, record: BatchRecord, item: BatchItem) -> bool:
-    """Make one item; tell whether it was not there."""
-    said = record.metadata
-    recipe = parse_recipe(said.recipes[item.recipe])
-    metadata = {
-        **reconstruction_metadata(item.run_uid, recipe, said.requested_by, said.priority),
-        "requested_at": said.requested_at,
-        "batch": {"id": item.batch_id, "number": item.number},
-    }
-    room = ensure_room(root, item.run_uid)
-    try:
-        create_container(room, item.key, metadata=metadata, specs=(reconstruction_spec(),))
-    except ConflictError:
-        return False
-    return True
-
-
-def _settled(node: Any, changes: dict[str, Any]) -> None:
-    # The only change there ever is to a batch's own metadata. By its revision it is known to whoever listens.
-    with translated(f"submitting {'/'.join(node.path_parts)}"):
-        node.update_metadata({**changes, "submitted": True})
-
-
-def _item_nodes(root: Any, record: BatchRecord) -> Iterator[tuple[str, Any]]:
+def said_items(root: Any, record: BatchRecord) -> Iterator[tuple[str, Any]]:
     """Yield the nodes that say that they are items of a batch, by their paths."""
     processed = child(root, names.PROCESSED)
     with translated(f"searching for the items of {record.path}"):
@@ -282,24 +197,40 @@ def _item_nodes(root: Any, record: BatchRecord) -> Iterator[tuple[str, Any]]:
 def item_nodes(root: Any, record: BatchRecord) -> dict[int, Any]:
     """Return the nodes of a batch's items that are there, by their numbers."""
     wanted = {item.path: item.number for item in record.items}
-    return {wanted[path]: node for path, node in _item_nodes(root, record) if path in wanted}
+    return {wanted[path]: node for path, node in said_items(root, record) if path in wanted}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLook:
+    """A batch, as it was at one look."""
+
+    record: BatchRecord
+    """What was asked for."""
+    order: BatchOrder
+    """The order of its items, and what is wanted of it."""
+    statuses: list[ItemStatus]
+    """How its items fare, in the order in which they are worked on."""
+
+
+def look_at_batch(root: Any, node: Any) -> BatchLook:
+    """Return what is asked for, what is wanted, and how the items of a batch fare."""
+    reread(node)
+    record = batch_record(node)
+    nodes = item_nodes(root, record)
+    order = order_of(node)
+    parts = record.parts
+    found = {
+        item.number: item_status(
+            item, nodes[item.number].metadata if item.number in nodes else None, parts[item.part]
+        )
+        for item in record.items
+    }
+    return BatchLook(record, order, [found[number] for number in order.sort(list(found))])
 
 
 def item_statuses(root: Any, node: Any) -> list[ItemStatus]:
     """Return how the items of a batch fare, in the order in which they are worked on."""
-    reread(node)
-    record = BatchRecord.from_node(node)
-    nodes = item_nodes(root, record)
-    order = order_of(node)
-    found = {
-        item.number: item_status(
-            item,
-            nodes[item.number].metadata if item.number in nodes else None,
-            submitted=record.metadata.submitted,
-        )
-        for item in record.items
-    }
-    return [found[number] for number in order.sort(list(found))]
+    return look_at_batch(root, node).statuses
 
 
 def steer_batch(root: Any, node: Any, verb: Verb, requested_by: str = "") -> None:
@@ -310,12 +241,11 @@ def steer_batch(root: Any, node: Any, verb: Verb, requested_by: str = "") -> Non
     IllegalTransitionError
         Everything is finished, or the service refused to make its items.
     """
-    statuses = item_statuses(root, node)
-    record = BatchRecord.from_node(node)
-    if all(status.is_finished for status in statuses):
-        message = record.metadata.message
+    look = look_at_batch(root, node)
+    if all(status.is_finished for status in look.statuses):
+        message = look.record.metadata.message
         why = f"was {message}" if message else "is finished"
-        raise IllegalTransitionError(f"{record.path} {why}; there is nothing to {verb.value}")
+        raise IllegalTransitionError(f"{look.record.path} {why}; there is nothing to {verb.value}")
     ask(node, verb, requested_by)
 
 
@@ -340,7 +270,7 @@ def move_item(node: Any, item: int, to: int) -> None:
     CatalogError
         There is no such item or place.
     """
-    record = BatchRecord.from_node(node)
+    record = batch_record(node)
     numbers = [known.number for known in record.items]
     if item not in numbers or not 1 <= to <= len(numbers):
         raise CatalogError(
@@ -363,18 +293,23 @@ def reorder_items(node: Any, items: Sequence[int]) -> None:
     CatalogError
         There is no such item, or one stands there twice.
     """
-    record = BatchRecord.from_node(node)
-    numbers = [item.number for item in record.items]
-    known, chosen = set(numbers), set(items)
-    wrong = [number for number in items if number not in known]
-    if wrong or len(chosen) < len(items):
-        what = f"has no item {wrong[0]!r}" if wrong else "has every item once"
-        raise CatalogError(f"{record.path} {what}; there are 1 to {len(numbers)}")
+    record = batch_record(node)
+    check_items(record, items)
+    numbers, chosen = [item.number for item in record.items], set(items)
 
     def first(order: BatchOrder) -> list[int]:
         return [*items, *(number for number in order.sort(numbers) if number not in chosen)]
 
     change_order(node, first)
+
+
+def check_items(record: BatchRecord, items: Sequence[int]) -> None:
+    """Raise `CatalogError` unless a batch has items of these numbers, each of which stands there once."""
+    known = {item.number for item in record.items}
+    wrong = [number for number in items if number not in known]
+    if wrong or len(set(items)) < len(items):
+        what = f"has no item {wrong[0]!r}" if wrong else "has every item once"
+        raise CatalogError(f"{record.path} {what}; there are 1 to {record.last}")
 
 
 def retry_batch(root: Any, node: Any) -> list[str]:
@@ -393,9 +328,10 @@ def retry_batch(root: Any, node: Any) -> list[str]:
         Some could not be queued; all others were. Says which, and why.
     """
     withdraw(node, *ENDING)
-    nodes = item_nodes(root, BatchRecord.from_node(node))
+    look = look_at_batch(root, node)
+    nodes = item_nodes(root, look.record)
     queued, refused = [], []
-    for status in item_statuses(root, node):
+    for status in look.statuses:
         item = nodes.get(status.item.number)
         if item is None or not _is_to_be_retried(status):
             continue

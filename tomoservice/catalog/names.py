@@ -34,6 +34,8 @@ SWEEP_SPEC = "TomoSweep"
 SWEEP_VERSION = "1"
 BATCH_SPEC = "TomoBatch"
 BATCH_VERSION = "1"
+ADDITION_SPEC = "TomoBatchAddition"
+ADDITION_VERSION = "1"
 RECIPE_SPEC = "TomoRecipe"
 RECIPE_VERSION = "1"
 ACCEPTANCE_SPEC = "TomoAcceptance"
@@ -56,6 +58,10 @@ TEXT_PATTERN = r"^[^\x00]*$"
 ORDER_PREFIX = "order-"
 CLAIM_PATTERN = re.compile(re.escape(CLAIM_PREFIX) + r"([1-9][0-9]{0,8})")
 ORDER_PATTERN = re.compile(re.escape(ORDER_PREFIX) + r"([1-9][0-9]{0,8})")
+ADDITION_PREFIX = "more-"
+MOST_ADDITIONS = 999
+"""Additions to a batch, at most: each is read whenever the batch is."""
+ADDITION_PATTERN = re.compile(re.escape(ADDITION_PREFIX) + r"([1-9][0-9]{0,2})")
 
 
 def is_key(key: str) -> bool:
@@ -82,6 +88,17 @@ def order_key(generation: int) -> str:
 def generation_of(key: str) -> int | None:
     """Return which of a batch's orders a child is, or None if it is none."""
     found = ORDER_PATTERN.fullmatch(key)
+    return int(found[1]) if found else None
+
+
+def addition_key(number: int) -> str:
+    """Return the key of the child that adds to a batch."""
+    return f"{ADDITION_PREFIX}{number}"
+
+
+def addition_of(key: str) -> int | None:
+    """Return which of the additions to a batch a child is, or None if it is none."""
+    found = ADDITION_PATTERN.fullmatch(key)
     return int(found[1]) if found else None
 
 

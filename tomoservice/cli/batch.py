@@ -13,7 +13,7 @@ from tomoservice.cli.many import each
 from tomoservice.cli.options import ServiceAddress, priority_option, service_options
 
 if TYPE_CHECKING:
-    from tomoservice.catalog.batch_records import BatchSummary
+    from tomoservice.catalog.batch_standing import BatchSummary
     from tomoservice.client import Batch
 
 BATCH_HELP = (
@@ -68,6 +68,33 @@ def submit(
             summary = batch.wait()
             click.echo(str(summary), err=True)
             _check(summary)
+
+
+@command.command(epilog=BATCH_HELP)
+@click.argument("batch")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.option(
+    "--recipe",
+    "recipes",
+    metavar="FILE|NAME",
+    multiple=True,
+    help="Recipe file, or the name of a recipe; given more than once, every run is reconstructed by each.  "
+    "[default: the recipes that the batch began with]",
+)
+@service_options
+def add(service: ServiceAddress, batch: str, runs: tuple[str, ...], recipes: tuple[str, ...]) -> None:
+    """Add every RUN by every recipe to a batch, and print the new items.
+
+    It may be paused, or finished. RUN is the uid of a run, a unique beginning of it, or `last`.
+    """
+    from tomoservice.catalog.finding import resolve_run
+
+    with service.connected() as tomo:
+        found = tomo.find_batch(batch)
+        numbers = found.add([resolve_run(tomo.root, run) for run in runs], list(recipes) or None)
+        items = {item.number: item for item in found.record.items}
+        for number in numbers:
+            click.echo(f"{number}  {items[number].path}")
 
 
 @command.command("list")

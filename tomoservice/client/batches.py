@@ -8,19 +8,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tomoservice.catalog.batch_records import (
+from tomoservice.catalog.additions import add_to_batch
+from tomoservice.catalog.batch_records import BatchRecord, checked_batch
+from tomoservice.catalog.batch_standing import (
     WAITING,
-    BatchRecord,
     BatchState,
     BatchSummary,
     ItemStatus,
-    checked_batch,
     state_of,
     summary_of,
 )
 from tomoservice.catalog.batches import (
+    BatchLook,
+    batch_record,
     item_nodes,
-    item_statuses,
+    look_at_batch,
     move_item,
     reorder_items,
     request_batch,
@@ -36,6 +38,7 @@ from tomoservice.client.job_table import SampleNames
 from tomoservice.client.jobs import Job
 from tomoservice.client.node_view import NodeView
 from tomoservice.client.recipes import RecipeLike, Recipes
+from tomoservice.client.scans import Scan
 from tomoservice.client.tables import Table
 from tomoservice.errors import CatalogError, ServiceUnavailableError
 
@@ -61,9 +64,9 @@ class Batch(NodeView):
         self._samples = SampleNames(root)
 
     def __repr__(self) -> str:
-        record, items = self.record, item_statuses(self._root, self._node)
-        name = f" {record.metadata.name!r}" if record.metadata.name else ""
-        return f"<Batch {record.batch_id}{name}: {self._state(items).value}; {summary_of(items)}>"
+        look = self._look()
+        name = f" {look.record.metadata.name!r}" if look.record.metadata.name else ""
+        return f"<Batch {self.id}{name}: {_state_of(look).value}; {summary_of(look.statuses)}>"
 
     def _repr_html_(self) -> str:
         return self.items._repr_html_()
@@ -75,15 +78,15 @@ class Batch(NodeView):
 
     @property
     def record(self) -> BatchRecord:
-        """What was asked for."""
-        return BatchRecord.from_node(self._node)
+        """What was asked for, and what has been added by now."""
+        return batch_record(self._node)
 
     @property
     def items(self) -> Table[ItemStatus]:
         """Its items and how they fare now, in the order of work; a table in a notebook."""
-        names = self.record.metadata.recipe_names
-        items = item_statuses(self._root, self._node)
-        return Table(items, HEAD, lambda item: self._cells(item, names))
+        look = self._look()
+        names = look.record.recipe_names
+        return Table(look.statuses, HEAD, lambda item: self._cells(item, names))
 
     @property
     def jobs(self) -> list[Job]:
@@ -99,20 +102,55 @@ class Batch(NodeView):
         CatalogError
             There is no such item, or the service has not made it yet.
         """
-        items = self.record.items
-        if not 1 <= number <= len(items):
-            raise CatalogError(f"{self.path} has no item {number!r}; there are 1 to {len(items)}")
-        return Job(child(self._root, *items[number - 1].path.split("/")))
+        record = self.record
+        found = next((item for item in record.items if item.number == number), None)
+        if found is None:
+            raise CatalogError(f"{self.path} has no item {number!r}; there are 1 to {record.last}")
+        return Job(child(self._root, *found.path.split("/")))
 
     @property
     def summary(self) -> BatchSummary:
         """How it went, as far as it has: how many are done, how long that took, why others failed."""
-        return summary_of(item_statuses(self._root, self._node))
+        return summary_of(self._look().statuses)
 
     @property
     def state(self) -> BatchState:
         """Where it stands as a whole."""
-        return self._state(item_statuses(self._root, self._node))
+        return _state_of(self._look())
+
+    def add(
+        self,
+        runs: str | Scan | Sequence[str | Scan],
+        recipes: RecipeLike | Sequence[RecipeLike] | None = None,
+    ) -> list[int]:
+        """Add runs, by each of some recipes; the batch may be paused or finished.
+
+        Parameters
+        ----------
+        runs : str, Scan, or a sequence of these
+            The scans, or their uids.
+        recipes : Recipe, mapping, Path, str, or a list of these, optional
+            What to do with each run; by default what the batch began with.
+
+        Returns
+        -------
+        list of int
+            Numbers of the new items. The service makes a hundred every few seconds.
+
+        Raises
+        ------
+        IllegalTransitionError
+            The batch was cancelled, stopped or refused: ask for another one.
+        NotFoundError, NotAllowedError
+            There is no such run, or it is not for the people that the batch is for.
+        ConflictError
+            An item is in the batch already.
+        RecipeError, CatalogError
+            What is to be added is wrong in itself; says what.
+        """
+        contents = None if recipes is None else _contents(self._root, recipes)
+        added = add_to_batch(self._root, self._node, uids_of(runs), contents, getpass.getuser())
+        return [added.metadata.first + index for index in range(added.metadata.size)]
 
     def wait(self, timeout: float | None = None, *, show_progress: bool | None = None) -> BatchSummary:
         """Wait until every item is done, failed or cancelled, and return how it went.
@@ -184,14 +222,8 @@ class Batch(NodeView):
     def _steer(self, verb: Verb) -> None:
         steer_batch(self._root, self._node, verb, requested_by=getpass.getuser())
 
-    def _state(self, items: Sequence[ItemStatus]) -> BatchState:
-        verbs = order_of(self._node).verbs
-        return state_of(
-            self.record.metadata,
-            [item.state for item in items],
-            is_paused=Verb.PAUSE in verbs,
-            is_ending=bool(verbs & ENDING),
-        )
+    def _look(self) -> BatchLook:
+        return look_at_batch(self._root, self._node)
 
     def _cells(self, status: ItemStatus, recipe_names: Sequence[str]) -> tuple[str, ...]:
         item = status.item
@@ -209,9 +241,10 @@ class Batch(NodeView):
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             try:
-                summary = self.summary
-                if self.record.metadata.message:
-                    raise CatalogError(f"{self.path} was {self.record.metadata.message}")
+                look = self._look()
+                summary, message = summary_of(look.statuses), look.record.metadata.message
+                if message:
+                    raise CatalogError(f"{self.path} was {message}")
                 tell(summary)
                 if summary.finished == summary.items:
                     return summary
@@ -227,12 +260,24 @@ class Batch(NodeView):
         from rich.progress import Progress
 
         with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(self.path, total=len(self.record.items))
+            task = bar.add_task(self.path, total=None)
 
             def tell(summary: BatchSummary) -> None:
-                bar.update(task, description=str(summary), completed=summary.finished)
+                # Somebody may add to it meanwhile.
+                done, all_of_it = summary.finished, summary.items
+                bar.update(task, description=str(summary), completed=done, total=all_of_it)
 
             return self._wait(timeout, tell)
+
+
+def _state_of(look: BatchLook) -> BatchState:
+    verbs = look.order.verbs
+    return state_of(
+        look.record,
+        [item.state for item in look.statuses],
+        is_paused=Verb.PAUSE in verbs,
+        is_ending=bool(verbs & ENDING),
+    )
 
 
 BATCH_HEAD = ("batch", "name", "state", "items", "done", "failed", "priority", "by")
@@ -240,14 +285,15 @@ BATCH_HEAD = ("batch", "name", "state", "items", "done", "failed", "priority", "
 
 def batch_row(batch: Batch) -> tuple[str, ...]:
     """Return what stands below the titles in `BATCH_HEAD`."""
-    said, summary = batch.record.metadata, batch.summary
+    look = batch._look()
+    said, summary = look.record.metadata, summary_of(look.statuses)
     counts = (str(summary.items), str(summary.done), str(summary.failed))
-    return batch.id, said.name, batch.state.value, *counts, said.priority.value, said.requested_by
+    return batch.id, said.name, _state_of(look).value, *counts, said.priority.value, said.requested_by
 
 
 def submit_batch(
     root: Any,
-    runs: Sequence[str],
+    runs: str | Scan | Sequence[str | Scan],
     recipes: RecipeLike | Sequence[RecipeLike],
     name: str,
     priority: JobPriority | str,
@@ -258,8 +304,8 @@ def submit_batch(
     ----------
     root : tiled Container
         Root of the service.
-    runs : sequence of str
-        Uids of the runs.
+    runs : str, Scan, or a sequence of these
+        The scans, or their uids.
     recipes
         A recipe, or several: recipes, contents, files, or names.
     name : str
@@ -267,12 +313,10 @@ def submit_batch(
     priority : JobPriority or str
         How urgent it is.
     """
-    several: list[Any] = list(recipes) if isinstance(recipes, list | tuple) else [recipes]
-    known = Recipes(root)
     wanted = checked_batch(
         {
-            "runs": [runs] if isinstance(runs, str) else list(runs),
-            "recipes": [known.resolve(recipe).dump() for recipe in several],
+            "runs": uids_of(runs),
+            "recipes": _contents(root, recipes),
             "name": name,
             "priority": priority,
             "requested_by": getpass.getuser(),
@@ -280,3 +324,16 @@ def submit_batch(
     )
     with translated("asking for a batch"):
         return Batch(root, request_batch(root, wanted))
+
+
+def uids_of(runs: str | Scan | Sequence[str | Scan]) -> list[str]:
+    """Return the uids of scans that are given as such, or as they are."""
+    several = [runs] if isinstance(runs, str | Scan) else runs
+    return [run.uid if isinstance(run, Scan) else run for run in several]
+
+
+def _contents(root: Any, recipes: RecipeLike | Sequence[RecipeLike]) -> list[dict[str, Any]]:
+    """Return the contents of one recipe or several."""
+    several: list[Any] = list(recipes) if isinstance(recipes, list | tuple) else [recipes]
+    known = Recipes(root)
+    return [known.resolve(recipe).dump() for recipe in several]

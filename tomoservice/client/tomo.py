@@ -176,8 +176,7 @@ class Tomo:
         CatalogError
             The batch is wrong in itself: a run stands there twice, say.
         """
-        uids = [run.uid if isinstance(run, Scan) else run for run in runs]
-        return submit_batch(self._root, uids, recipes, name, priority)
+        return submit_batch(self._root, runs, recipes, name, priority)
 
     @property
     def batches(self) -> Table[Batch]:

@@ -107,6 +107,7 @@ def make_app(
         names.RECONSTRUCTION_SPEC: _Told(describer.poke, on_queued),
         names.SWEEP_SPEC: _Told(describer.poke),
         names.BATCH_SPEC: _Told(submitter.poke),
+        names.ADDITION_SPEC: _Told(submitter.poke),
     }
     registry = _any_version(arguments["validation_registry"], heard)
     arguments["validation_registry"] = registry

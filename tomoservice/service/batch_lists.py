@@ -64,6 +64,18 @@ class BatchLists:
             found.setdefault(row.batch, Counter())[known] += row.count
         return {key: dict(counts) for key, counts in found.items()}
 
+    async def additions(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Return what was added to batches, by what the database calls these: metadata by key."""
+        folder = await self._caller.container(names.BATCHES)
+        if folder is None:
+            return {}
+        columns = select(orm.Node.parent, orm.Node.key, orm.Node.metadata_.label("content"))
+        added = folder.search_deep(max_depth=2).search(SpecsQuery([names.ADDITION_SPEC], []))
+        found: dict[int, dict[str, Any]] = {}
+        for row in await fetch_among(folder, added._scoped(columns), orm.Node.parent, ids):
+            found.setdefault(row.parent, {})[row.key] = row.content
+        return found
+
     async def verbs(self, ids: Sequence[int]) -> dict[int, frozenset[Verb]]:
         """Return what is wanted of batches, by what the database calls these."""
         folder = await self._caller.container(names.BATCHES)

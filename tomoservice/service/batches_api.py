@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Response
-from pydantic import ConfigDict, Field
 from tiled.catalog.adapter import Collision
 from tiled.structures.core import StructureFamily
 
 from tomoservice.catalog import names
-from tomoservice.catalog.batch_records import (
-    MOST_ITEMS,
-    MOST_RECIPES,
+from tomoservice.catalog.additions import add_to_batch
+from tomoservice.catalog.batch_records import BatchMetadata, BatchRecord, checked_batch
+from tomoservice.catalog.batch_standing import (
     WAITING,
-    BatchMetadata,
-    BatchRecord,
     BatchState,
     ItemStatus,
-    checked_batch,
     ordered_counts,
     state_of,
     summary_of,
@@ -31,7 +26,7 @@ from tomoservice.catalog.batches import (
     batch_spec,
     check_batch_id,
     find_batch,
-    item_statuses,
+    look_at_batch,
     new_batch_id,
     reorder_items,
     resume_batch,
@@ -39,158 +34,32 @@ from tomoservice.catalog.batches import (
     steer_batch,
 )
 from tomoservice.catalog.controls import ENDING, Verb
-from tomoservice.catalog.orders import order_of
 from tomoservice.catalog.priorities import JobPriority
 from tomoservice.catalog.states import State
 from tomoservice.catalog.transport import NotFoundError, child
 from tomoservice.errors import CatalogError
 from tomoservice.service.answers import CONFLICT, FORBIDDEN, NOT_FOUND, REFUSALS, TAG, Refusal
 from tomoservice.service.batch_lists import BatchLists
+from tomoservice.service.batch_models import (
+    AdditionRequest,
+    BatchAction,
+    BatchAnswer,
+    BatchDetail,
+    BatchPage,
+    BatchRequest,
+    ItemAnswer,
+    OrderRequest,
+    SummaryAnswer,
+)
 from tomoservice.service.callers import CREATE, LOOK, READ, STEER, Caller, TheCaller, needs
 from tomoservice.service.catalogue import Row, tags_of_children
-from tomoservice.service.models import Answer, Asked, ProgressAnswer
+from tomoservice.service.models import ProgressAnswer
 from tomoservice.service.office import TheOffice
 from tomoservice.service.scans_api import Limit, Offset
 
 router = APIRouter(prefix="/tomo", tags=[TAG], responses=REFUSALS)
 
 OK, CREATED = 200, 201
-EXAMPLE_RUNS = ("0b4d6b1e-6c1d-4f7e-9a53-0d2a3c1f7e11", "7c1f2a90-13be-4a5c-8a0b-52c8d9e0f3a2")
-
-
-class BatchRequest(Asked):
-    """A batch to be made."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "runs": [*EXAMPLE_RUNS],
-                "recipes": [{"rotation_axis": {"method": "auto"}}],
-                "name": "night",
-                "priority": "background",
-            }
-        }
-    )
-
-    id: str | None = None
-    """Key of the batch; asking for the same twice makes one. Without it, the service chooses one."""
-    runs: list[str] = Field(max_length=MOST_ITEMS)
-    """Uids of the runs, each once."""
-    recipes: list[dict[str, Any]] = Field([{}], min_length=1, max_length=MOST_RECIPES)
-    """Recipes, by each of which every run is reconstructed; what they leave out is default."""
-    name: str = ""
-    """What people call it."""
-    priority: JobPriority = JobPriority.BACKGROUND
-    """How urgent it is: `background`, or `normal`."""
-
-
-class OrderRequest(Asked):
-    """The order of a batch's items."""
-
-    model_config = ConfigDict(json_schema_extra={"example": {"items": [7, 3]}})
-
-    items: list[int] = Field(max_length=MOST_ITEMS)
-    """Numbers of items that come first, in this order; all others follow as they stood."""
-
-
-class SummaryAnswer(Answer):
-    """How a batch went, as far as it has. In a list of batches, only how many items are in which state."""
-
-    items: int
-    """How many items there are."""
-    counts: dict[str, int]
-    """How many in each state; `waiting`: the service has still to make them."""
-    seconds: float | None = None
-    """From the beginning of the first item that is done to the end of the last one."""
-    computing_s: float = 0.0
-    """What the items took that are done, together."""
-    seconds_left: float | None = None
-    """Estimate, by what those took that are done; null while there is nothing to base it on."""
-    slices: int = 0
-    """Slices of all volumes that are done."""
-    slices_per_s: float | None = None
-    """Slices for every second between the first beginning and the last end."""
-    messages: dict[int, str] = Field(default_factory=dict)
-    """Of items that failed or were cancelled: why."""
-
-
-class ItemAnswer(Answer):
-    """An item of a batch."""
-
-    number: int
-    """From 1, by which it is moved."""
-    run_uid: str
-    """Run that is reconstructed."""
-    id: str
-    """Key of the reconstruction."""
-    path: str
-    """Path of its node in Tiled."""
-    recipe: str
-    """What its recipe is called."""
-    state: State | None = None
-    """Where it stands; null before the service has made it."""
-    message: str = ""
-    """What a user should know."""
-    seconds: float | None = None
-    """How long it took, if it is done."""
-    progress: ProgressAnswer | None = None
-    """How far it is, while it is being computed."""
-
-
-class BatchAnswer(Answer):
-    """A batch, as it stands in a list."""
-
-    id: str
-    """Key of the batch."""
-    name: str = ""
-    """What people call it."""
-    state: BatchState
-    """Where it stands as a whole."""
-    message: str = ""
-    """Why the service does not make its items."""
-    priority: JobPriority
-    """How urgent its items were when they were asked for."""
-    requested_by: str = ""
-    """Who asked for it."""
-    requested_at: float = 0.0
-    """When, in seconds since 1970."""
-    summary: SummaryAnswer
-    """How it went, as far as it has."""
-
-
-class BatchDetail(BatchAnswer):
-    """A batch with its items."""
-
-    recipes: list[dict[str, Any]]
-    """Recipes, by each of which every run is reconstructed."""
-    items: list[ItemAnswer]
-    """Its items in the order in which they are worked on."""
-
-
-class BatchPage(Answer):
-    """Batches, a page at a time."""
-
-    batches: list[BatchAnswer]
-    """The newest first."""
-    total: int
-    """How many there are."""
-
-
-class BatchAction(StrEnum):
-    """What is to be done with a batch."""
-
-    CANCEL = "cancel"
-    """End everything that is not finished."""
-    STOP = "stop"
-    """Likewise, and keep what there is of the volumes readable."""
-    PAUSE = "pause"
-    """Begin no item, and put aside what is being computed."""
-    RESUME = "resume"
-    """Go on."""
-    RETRY = "retry"
-    """Queue what failed again; if the batch was ended, also what this ended."""
-
-
 ACTIONS: Mapping[BatchAction, Callable[[Any, Any, str], object]] = {
     BatchAction.CANCEL: lambda root, node, by: steer_batch(root, node, Verb.CANCEL, by),
     BatchAction.STOP: lambda root, node, by: steer_batch(root, node, Verb.STOP, by),
@@ -208,10 +77,18 @@ async def list_batches(caller: TheCaller, limit: Limit = 50, offset: Offset = 0)
     rows, total = await lists.page(slice(offset, offset + limit))
     standings = await lists.standings([row.path[-1] for row in rows])
     verbs = await lists.verbs([row.id for row in rows])
+    additions = await lists.additions([row.id for row in rows])
 
     def answers() -> list[BatchAnswer]:
         return [
-            BatchAnswer(**_listed(row, standings.get(row.path[-1], {}), verbs.get(row.id, frozenset())))
+            BatchAnswer(
+                **_listed(
+                    row,
+                    additions.get(row.id, {}),
+                    standings.get(row.path[-1], {}),
+                    verbs.get(row.id, frozenset()),
+                )
+            )
             for row in rows
         ]
 
@@ -257,6 +134,36 @@ async def create_batch(
 @router.get("/batches/{batch_id}", dependencies=[needs(READ)])
 async def read_batch(batch_id: str, caller: TheCaller, office: TheOffice) -> BatchDetail:
     """Return a batch with its items: where each stands, how far it is, and how it went."""
+    return await _detail(batch_id, caller, office)
+
+
+@router.post(
+    "/batches/{batch_id}/items",
+    dependencies=[needs(CREATE)],
+    status_code=CREATED,
+    responses={
+        FORBIDDEN: {"model": Refusal, "description": "A run is not for the people that the batch is for."},
+        CONFLICT: {
+            "model": Refusal,
+            "description": "The batch was cancelled, stopped or refused, or has one of these items already.",
+        },
+    },
+)
+async def add_items(
+    batch_id: str, wanted: AdditionRequest, caller: TheCaller, office: TheOffice
+) -> BatchDetail:
+    """Add runs to a batch, by its own recipes or by others; it may be paused or finished.
+
+    Whoever may read every run and write beside it may ask, if all access tags of the batch are among the
+    run's. Items that are there keep their numbers; the new ones come after them, and after whatever somebody
+    else added a moment before.
+    """
+    await caller.node(names.BATCHES, batch_id, scopes=CREATE)
+
+    def act(root: Any) -> None:
+        add_to_batch(root, find_batch(root, batch_id), wanted.runs, wanted.recipes, caller.name)
+
+    await office.clerk.act(caller.authorization, act)
     return await _detail(batch_id, caller, office)
 
 
@@ -316,34 +223,36 @@ async def _detail(batch_id: str, caller: Caller, office: TheOffice) -> BatchDeta
     await caller.node(names.BATCHES, batch_id, scopes=READ)
 
     def read(root: Any) -> BatchDetail:
-        node = find_batch(root, batch_id)
-        statuses = item_statuses(root, node)
-        record = BatchRecord.from_node(node)
-        called = record.metadata.recipe_names
+        look = look_at_batch(root, find_batch(root, batch_id))
+        record, called = look.record, look.record.recipe_names
+        states = [each.state for each in look.statuses]
         return BatchDetail(
-            **_answer(record, [each.state for each in statuses], order_of(node).verbs, _summary(statuses)),
-            recipes=list(record.metadata.recipes),
-            items=[_item(root, status, called[status.item.recipe]) for status in statuses],
+            **_answer(record, states, look.order.verbs, _summary(look.statuses)),
+            recipes=[recipe.dump() for recipe in record.recipes],
+            items=[_item(root, status, called[status.item.recipe]) for status in look.statuses],
         )
 
     return await office.clerk.act(caller.authorization, read)
 
 
-def _listed(row: Row, standing: Mapping[str, int], verbs: frozenset[Verb]) -> dict[str, Any]:
+def _listed(
+    row: Row, additions: Mapping[str, Any], standing: Mapping[str, int], verbs: frozenset[Verb]
+) -> dict[str, Any]:
     """Return what is said of a batch in a list."""
     batch_id = row.path[-1]
     try:
-        record = BatchRecord(batch_id, checked_batch(row.metadata, f"{names.BATCHES}/{batch_id}"))
+        record = BatchRecord.of(batch_id, row.metadata, additions)
     except CatalogError as error:
         return {
             "id": batch_id,
             "state": BatchState.REFUSED,
             "message": str(error),
             "priority": JobPriority.BACKGROUND,
+            "takes_more": False,
             "summary": SummaryAnswer(items=0, counts={}),
         }
-    items = len(record.metadata.runs) * len(record.metadata.recipes)
-    counts = ordered_counts(items, standing, submitted=record.metadata.submitted)
+    items = record.size
+    counts = ordered_counts(items, standing, submitted=record.submitted)
     states = [None if state == WAITING else State(state) for state in counts]
     return _answer(record, states, verbs, SummaryAnswer(items=items, counts=counts))
 
@@ -354,15 +263,16 @@ def _answer(
     verbs: frozenset[Verb],
     summary: SummaryAnswer,
 ) -> dict[str, Any]:
-    said = record.metadata
+    said, is_ending = record.metadata, bool(verbs & ENDING)
     return {
         "id": record.batch_id,
         "name": said.name,
-        "state": state_of(said, states, is_paused=Verb.PAUSE in verbs, is_ending=bool(verbs & ENDING)),
+        "state": state_of(record, states, is_paused=Verb.PAUSE in verbs, is_ending=is_ending),
         "message": said.message,
         "priority": said.priority,
         "requested_by": said.requested_by,
         "requested_at": said.requested_at,
+        "takes_more": not said.message and not is_ending,
         "summary": summary,
     }
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from tomoservice.catalog.batches import find_unsubmitted, submit_items
+from tomoservice.catalog.submission import find_unsubmitted, submit_items
 from tomoservice.catalog.transport import connect, disconnect
 from tomoservice.service.boundary import boundary
 from tomoservice.service.lookout import Lookout
@@ -43,7 +43,7 @@ class Submitter:
         self._thread.start()
 
     def poke(self) -> None:
-        """Look soon: somebody is creating a batch."""
+        """Look soon: somebody is creating a batch, or adding to one."""
         self._lookout.poke()
 
     def stop(self) -> None:

@@ -26,6 +26,11 @@ export function createBatch(wanted: BatchWanted): Promise<BatchDetail> {
   return askJson(`${TOMO}/batches`, { body: wanted });
 }
 
+/** Add scans to a batch, by some recipes; without any, by those that the batch began with. */
+export function addToBatch(id: string, runs: string[], recipes: JsonObject[] | undefined): Promise<BatchDetail> {
+  return askJson(`${path(id)}/items`, { body: recipes ? { runs, recipes } : { runs } });
+}
+
 export function steerBatch(id: string, verb: BatchVerb): Promise<BatchDetail> {
   return askJson(`${path(id)}/${verb}`, { method: "POST" });
 }

@@ -6,6 +6,7 @@ import { reconstruct } from "../api/reconstructions";
 import { packed } from "../recipe/address";
 import { differencesBetween } from "../recipe/differences";
 import { sparse } from "../recipe/recipe";
+import { BatchDialog } from "../scans/BatchDialog";
 import { Dialog, Note } from "../ui/controls";
 import { bytes } from "../ui/format";
 import { addressOf, go } from "../ui/router";
@@ -22,11 +23,12 @@ export function RunDialog({ scene, name, onClose }: Props) {
   const { bench, scan, count } = scene;
   const [error, setError] = useState("");
   const [busy, setBusy] = useState(false);
+  const [batching, setBatching] = useState(false);
+  const recipe = sparse(bench.stages, bench.recipe, bench.defaults);
   const run = async () => {
     setBusy(true);
     setError("");
     try {
-      const recipe = sparse(bench.stages, bench.recipe, bench.defaults);
       const made = await reconstruct(scan.run_uid, name ? { recipe, recipe_name: name } : { recipe });
       say("The reconstruction is queued.");
       go(addressOf({ screen: "volume", run: made.run_uid, id: made.id }));
@@ -35,13 +37,14 @@ export function RunDialog({ scene, name, onClose }: Props) {
       setBusy(false);
     }
   };
-  const many = () => {
-    const recipe = sparse(bench.stages, bench.recipe, bench.defaults);
-    go(`${addressOf({ screen: "scans" })}?recipe=${packed(recipe)}`);
-  };
+  const many = () => go(`${addressOf({ screen: "scans" })}?recipe=${packed(recipe)}`);
   const differences = bench.stages.flatMap(({ key }) =>
     differencesBetween(bench.defaults[key], bench.recipe[key], key),
   );
+  if (batching) {
+    const given = name ? { ...recipe, name } : recipe;
+    return <BatchDialog runs={[scan.run_uid]} given={given} adding onClose={onClose} />;
+  }
   const columns = scene.preview.shown?.wanted.view === "slice" ? scene.preview.shown.picture.fullColumns : undefined;
   return (
     <Dialog
@@ -54,6 +57,9 @@ export function RunDialog({ scene, name, onClose }: Props) {
           </button>
           <button type="button" onClick={many}>
             Use it for many scans
+          </button>
+          <button type="button" onClick={() => setBatching(true)}>
+            Add to a batch
           </button>
           <button type="button" className="primary" disabled={busy} autoFocus onClick={run}>
             Reconstruct now
