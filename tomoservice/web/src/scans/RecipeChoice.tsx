@@ -20,7 +20,7 @@ export function RecipeChoice({ recipes, given, chosen, onChange }: Props) {
   return (
     <fieldset className="card" style={{ margin: 0, padding: "8px 12px", minWidth: 0 }}>
       <legend className="soft">Recipes; each scan is reconstructed by every one</legend>
-      {given && <p>The recipe from the workbench</p>}
+      {given && <p style={{ marginBottom: 6 }}>The recipe from the workbench</p>}
       {!recipes && <Busy text="Reading recipes" />}
       <div className="column" style={{ maxHeight: 220, overflow: "auto", gap: 4 }}>
         {(recipes ?? []).map((recipe) => (

@@ -9,6 +9,7 @@ import { Glyph } from "../ui/Glyph";
 
 export function CompareAssistant({ scene }: { scene: Scene }) {
   const { pins, setPins, bench, comparison, compare } = scene;
+  const withDefault = comparison?.recipe === bench.defaults;
   const pin = () => {
     const id = Math.max(0, ...pins.map((one) => one.id)) + 1;
     setPins([...pins, { id, name: `pin ${id}`, recipe: scene.shownRecipe }]);
@@ -38,7 +39,14 @@ export function CompareAssistant({ scene }: { scene: Scene }) {
         <h3>Other recipes</h3>
         <button
           type="button"
-          onClick={() => compare({ name: "the default recipe", recipe: bench.defaults, mode: comparison?.mode ?? "side" })}
+          aria-pressed={withDefault}
+          onClick={() =>
+            compare(
+              withDefault
+                ? undefined
+                : { name: "the default recipe", recipe: bench.defaults, mode: comparison?.mode ?? "side" },
+            )
+          }
         >
           The default recipe
         </button>
@@ -49,11 +57,19 @@ export function CompareAssistant({ scene }: { scene: Scene }) {
 
 function PinCard({ pin, scene }: { pin: Pin; scene: Scene }) {
   const { bench, comparison, compare, pins, setPins } = scene;
-  const chosen = comparison?.name === pin.name;
+  const chosen = comparison?.recipe === pin.recipe;
   const differences = useMemo(
     () => bench.stages.flatMap(({ key }) => differencesBetween(pin.recipe[key], bench.recipe[key], key)),
     [bench.stages, pin.recipe, bench.recipe],
   );
+  const rename = (name: string) => {
+    setPins(pins.map((one) => (one.id === pin.id ? { ...one, name } : one)));
+    if (chosen) compare({ ...comparison, name });
+  };
+  const remove = () => {
+    setPins(pins.filter((one) => one.id !== pin.id));
+    if (chosen) compare(undefined);
+  };
   return (
     <div className="card" style={{ padding: 8 }}>
       <div className="row">
@@ -61,9 +77,7 @@ function PinCard({ pin, scene }: { pin: Pin; scene: Scene }) {
           aria-label="Name of the pin"
           className="grow"
           value={pin.name}
-          onChange={(event) =>
-            setPins(pins.map((one) => (one.id === pin.id ? { ...one, name: event.target.value } : one)))
-          }
+          onChange={(event) => rename(event.target.value)}
         />
         <button
           type="button"
@@ -73,13 +87,13 @@ function PinCard({ pin, scene }: { pin: Pin; scene: Scene }) {
           Compare
         </button>
         <IconButton glyph="undo" label={`Go on with ${pin.name}`} onClick={() => bench.load(pin.recipe)} />
-        <IconButton glyph="trash" label={`Remove ${pin.name}`} onClick={() => setPins(pins.filter((one) => one.id !== pin.id))} />
+        <IconButton glyph="trash" label={`Remove ${pin.name}`} onClick={remove} />
       </div>
       <ul className="help" style={{ margin: "6px 0 0", paddingLeft: 18 }}>
         {differences.length === 0 && <li>the same as the present recipe</li>}
         {differences.slice(0, 6).map(({ path, one, other }) => (
           <li key={path}>
-            {path}: <strong>{one}</strong>, now {other}
+            {path.replaceAll("_", " ")}: <strong>{one}</strong>, now {other}
           </li>
         ))}
         {differences.length > 6 && <li>and {differences.length - 6} more</li>}

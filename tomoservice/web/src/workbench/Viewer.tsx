@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "react";
 
-import { ComparedPictures } from "./ComparedPictures";
+import { ComparedPictures, DifferenceScale, type Compared } from "./ComparedPictures";
 import { MeasureResult } from "./MeasureResult";
 import { COMPARE_MODES, isProjection, type Comparison, type Scene } from "./useScene";
 import { ViewerBar } from "./ViewerBar";
@@ -22,9 +22,11 @@ export function Viewer({ scene }: { scene: Scene }) {
   const [tool, setTool] = useState<Tool>("pan");
   const [measure, setMeasure] = useState<Measure>();
   const [place, setPlace] = useState<Place>();
+  const [compared, setCompared] = useState<Compared>();
   const picture = preview.shown?.picture;
   // A picture of another kind is no stale version of this one.
   const fitting = preview.shown?.wanted.view === bench.view.view ? picture : undefined;
+  const pixelUm = bench.view.view.endsWith("sinogram") ? undefined : pixelOf(scene);
   const box = useRef<HTMLDivElement>(null);
   const { width } = useSize(box);
   const { setScreenWidth } = scene;
@@ -45,7 +47,7 @@ export function Viewer({ scene }: { scene: Scene }) {
             measure={measure}
             onMeasure={setMeasure}
             onProbe={setPlace}
-            pixelUm={bench.view.view.endsWith("sinogram") ? undefined : pixelOf(scene)}
+            pixelUm={pixelUm}
           />
         )}
         {scene.comparison && (
@@ -56,20 +58,31 @@ export function Viewer({ scene }: { scene: Scene }) {
             measure={measure}
             onMeasure={setMeasure}
             onProbe={setPlace}
+            pixelUm={pixelUm}
+            onShown={setCompared}
           />
         )}
         <Overlays scene={scene} empty={!fitting && !scene.comparison} />
       </div>
       {measure && tool !== "pan" && fitting && (
-        <MeasureResult picture={fitting} measure={measure} pixelUm={pixelOf(scene)} />
+        <MeasureResult
+          picture={compared?.picture ?? fitting}
+          other={compared?.other}
+          measure={measure}
+          pixelUm={pixelOf(scene)}
+        />
       )}
       <div>
-        <Levels
-          picture={fitting}
-          window={scene.window}
-          automatic={bench.view.window === undefined}
-          onChange={(window) => bench.look({ window })}
-        />
+        {compared?.scale ? (
+          <DifferenceScale scale={compared.scale} units={compared.picture.units} />
+        ) : (
+          <Levels
+            picture={fitting}
+            window={scene.window}
+            automatic={bench.view.window === undefined}
+            onChange={(window) => bench.look({ window })}
+          />
+        )}
         <Foot scene={scene} place={place} />
       </div>
     </section>
