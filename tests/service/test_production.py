@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from tests.service.scans import SmallScan, documents, publish, reconstructed
 from tomoservice.catalog.names import attempt_of
 from tomoservice.catalog.nodes import ensure_container, find_in_state
 from tomoservice.catalog.states import FINAL_STATES, State
+from tomoservice.catalog.submission import find_unsubmitted
 from tomoservice.catalog.transport import disconnect
 from tomoservice.cli import run
 from tomoservice.client import Tomo
@@ -219,6 +221,32 @@ def test_eight_conductors_do_each_reconstruction_once(either: RunningService) ->
             assert {marker.attempt for marker in store.markers().values()} == {1}
             assert np.array_equal(job.volume[:], expected)
         tomo.root["processed", uid].delete(recursive=True, external_only=False)
+
+
+def test_of_many_who_add_to_a_batch_on_two_servers_nobody_is_lost(production: RunningService) -> None:
+    people = [connected(production) for _ in range(4)]
+    first = people[0]
+    uids = [publish(first.raw, documents(SMALL, production.data.parent / "raw")) for _ in range(5)]
+    batch = first.batch(uids[:1], AT_15_5)
+    barrier = threading.Barrier(len(people))
+
+    def add(tomo: Tomo, uid: str) -> list[int]:
+        mine = tomo.find_batch(batch.id)
+        barrier.wait()
+        return mine.add(uid)
+
+    with ThreadPoolExecutor(len(people)) as pool:
+        numbers = list(pool.map(add, people, uids[1:]))
+    assert sorted(numbers) == [[2], [3], [4], [5]]
+    # Each server has somebody who makes what is missing.
+    wait_for(lambda: batch.summary.counts == {"queued": 5}, 60)
+    wait_for(lambda: find_unsubmitted(first.root) == [])
+    batch.cancel()
+    for job in batch.jobs:
+        job.cancel()
+    batch.node.delete(recursive=True)
+    for tomo in people:
+        tomo.close()
 
 
 def test_several_processes_want_a_database(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
