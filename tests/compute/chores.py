@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
+
+import numpy as np
 
 from tomoservice.compute.base import Line
 from tomoservice.compute.workbench import Workbench
@@ -83,3 +86,13 @@ def write_slowly(bench: Workbench, line: Line, gate: str) -> str:
     time.sleep(1)
     note(bench, line, gate, "written")
     return "written"
+
+
+def count_page_faults(bench: Workbench, line: Line, arrays: int, numbers: int) -> int:
+    """Make arrays one after the other; return how many pages the system had to map for them."""
+    del bench, line
+    np.ones(numbers)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(arrays):
+        np.ones(numbers)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before

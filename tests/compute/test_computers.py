@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import platform
 import re
 import stat
 import subprocess
@@ -185,6 +186,17 @@ def test_the_way_to_the_cluster_is_private(cluster: Path) -> None:
     address, security = find_cluster(cluster, ONE)
     assert address.startswith("tls://127.0.0.1:")
     assert security.require_encryption
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another library allocates")
+def test_arrays_are_made_in_memory_that_was_used_before(cluster: Path) -> None:
+    with (
+        closing(DaskComputer(partial(find_cluster, cluster, ONE))) as computer,
+        closing(computer.errand(Priority.NORMAL)) as errand,
+    ):
+        faults = errand.submit(chores.count_page_faults, 100, 2**17).result(60)
+    # Each of them has 256 pages.
+    assert faults < 100 * 256 / 10
 
 
 def test_a_task_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:

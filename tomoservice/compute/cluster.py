@@ -21,7 +21,7 @@ from distributed.scheduler import KilledWorker
 
 from tomoservice.compute.base import ANYWHERE, Line, Priority
 from tomoservice.compute.resolution import engine_versions
-from tomoservice.compute.warming import warm_up
+from tomoservice.compute.warming import keep_freed_memory, warm_up
 from tomoservice.compute.workbench import Workbench
 from tomoservice.errors import CancelledError, EngineError, WorkersDiedError, WorkersLostError
 
@@ -247,6 +247,7 @@ class WorkbenchPlugin(WorkerPlugin):
         """Make the workbench, and import what the first task needs before it comes."""
         self.bench = Workbench(worker.state.nthreads)
         self.versions = engine_versions()
+        keep_freed_memory()
         threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
 
     def teardown(self, worker: Any) -> None:
