@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
+from tomoservice.catalog.states import State
 from tomoservice.service.changes import Change, Changes, Subject, mapping
 from tomoservice.service.models import Acquisition, Answer, ProgressAnswer
 
@@ -178,12 +179,17 @@ def event_of(change: Change) -> ServiceEvent:
         return ServiceEvent(**known, **_grown(change.metadata))
     status, batch = mapping(change.metadata.get("status")), mapping(change.metadata.get("batch"))
     progress = ProgressAnswer.of(change.progress)
+    far = {} if progress is None else progress.model_dump(include={"percent", "stage", "seconds_left"})
+    state = _text(status.get("state"))
+    if progress is None and change.subject is Subject.RECONSTRUCTION and state == State.DONE:
+        # Its progress is told a moment later.
+        far = {"percent": 100.0}
     return ServiceEvent(
         **known,
-        state=_text(status.get("state")),
+        state=state,
         message=_text((change.metadata if change.subject is Subject.BATCH else status).get("message")) or "",
         batch=_text(batch.get("id")),
-        **({} if progress is None else progress.model_dump(include={"percent", "stage", "seconds_left"})),
+        **far,
     )
 
 

@@ -17,11 +17,13 @@ interface Props {
 export function Levels({ picture, window, automatic, onChange }: Props) {
   const counted = useMemo(() => picture && histogram(picture.values), [picture]);
   if (!picture || !counted) return <div className="levels" style={{ minHeight: 51 }} />;
+  // Whoever types a black level above the white one wants to look there: the other moves along.
+  const span = window[1] - window[0];
   return (
     <div className="levels">
-      <Bound label="Black" value={window[0]} onChange={(low) => low < window[1] && onChange([low, window[1]])} />
+      <Bound label="Black" value={window[0]} onChange={(low) => onChange([low, low < window[1] ? window[1] : low + span])} />
       <HistogramBar counts={counted.counts} range={widened(counted.range, window)} own={counted.range} window={window} onChange={onChange} />
-      <Bound label="White" value={window[1]} onChange={(high) => high > window[0] && onChange([window[0], high])} />
+      <Bound label="White" value={window[1]} onChange={(high) => onChange([high > window[0] ? window[0] : high - span, high])} />
       <button type="button" aria-pressed={automatic} title="Follow every picture: 0.5 and 99.5 % of its values" onClick={() => onChange(automatic ? window : undefined)}>
         Auto
       </button>
