@@ -122,12 +122,7 @@ class ZmqSource:
 
     def _encrypt(self, receiver: Socket[bytes]) -> None:
         if self._keys is not None:
-            options = (
-                SocketOption.CURVE_PUBLICKEY,
-                SocketOption.CURVE_SECRETKEY,
-                SocketOption.CURVE_SERVERKEY,
-            )
-            for option, key in zip(options, self._keys, strict=True):
+            for option, key in zip(KEY_OPTIONS, self._keys, strict=True):
                 receiver.setsockopt(option, key)
 
     def _note(self, event: int) -> None:

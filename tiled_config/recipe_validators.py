@@ -7,12 +7,11 @@ from typing import Any
 
 from tiled.structures.core import Spec, StructureFamily
 
-from tiled_config.refusals import CONFLICT, check_form, checked, refuse
+from tiled_config.refusals import CONFLICT, check_form, checked, checked_recipe_hash, refuse
 from tiled_config.stored import stored_metadata
 from tomoservice.catalog import names
 from tomoservice.catalog.recipe_records import AcceptanceMetadata, RecipeMetadata
-from tomoservice.errors import RecipeError
-from tomoservice.recipe import parse_recipe, shipped_recipes
+from tomoservice.recipe import shipped_recipes
 
 VERSION = "1"
 REVISED_BY = ("recipe", "note")
@@ -49,7 +48,7 @@ async def validate_recipe(
     del structure
     check_form(spec, entry, structure_family, VERSION)
     content = checked(names.RECIPE_SPEC, RecipeMetadata, metadata)
-    metadata["recipe_hash"] = _hash_of(names.RECIPE_SPEC, metadata)
+    metadata["recipe_hash"] = checked_recipe_hash(names.RECIPE_SPEC, metadata)
     metadata["tags"] = list(content.tags)
     if entry is None:
         if content.name in shipped_recipes():
@@ -76,15 +75,8 @@ async def validate_acceptance(
     del structure
     check_form(spec, entry, structure_family, VERSION)
     checked(names.ACCEPTANCE_SPEC, AcceptanceMetadata, metadata)
-    metadata["recipe_hash"] = _hash_of(names.ACCEPTANCE_SPEC, metadata)
+    metadata["recipe_hash"] = checked_recipe_hash(names.ACCEPTANCE_SPEC, metadata)
     return metadata
-
-
-def _hash_of(spec: str, metadata: Mapping[str, Any]) -> str:
-    try:
-        return parse_recipe(metadata["recipe"]).hash
-    except RecipeError as error:
-        refuse(spec, "recipe", "; ".join(error.problems))
 
 
 def _number(metadata: Mapping[str, Any]) -> int:

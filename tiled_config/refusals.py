@@ -10,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 from tiled.structures.core import Spec, StructureFamily
 
 from tomoservice.catalog.record import first_problem
+from tomoservice.errors import RecipeError
+from tomoservice.recipe import parse_recipe
 from tomoservice.recipe.problems import shown
 
 CONFLICT = 409
@@ -55,9 +57,11 @@ def check_content(spec: str, metadata: object) -> None:
 def check_form(spec: Spec, entry: Any, structure_family: StructureFamily | None, version: str) -> None:
     """Refuse another version of a spec than `version`, and what is created and is no container."""
     if spec.version not in (None, version):
-        refuse(spec.name, "specs", f"version {spec.version!r} is unknown; known is {version!r}")
+        refuse(
+            spec.name, "specs", f"version {spec.version!r} of {spec.name} is unknown; known is {version!r}"
+        )
     if entry is None and structure_family not in (None, StructureFamily.container):
-        refuse(spec.name, "structure_family", f"is a container, not {structure_family}")
+        refuse(spec.name, "structure_family", f"a {spec.name} is a container, not {structure_family}")
 
 
 def checked(spec: str, model: type[M], metadata: Mapping[str, Any]) -> M:
@@ -67,3 +71,11 @@ def checked(spec: str, model: type[M], metadata: Mapping[str, Any]) -> M:
         return model.model_validate(metadata)
     except ValidationError as error:
         refuse(spec, *first_problem(error))
+
+
+def checked_recipe_hash(spec: str, metadata: Mapping[str, Any]) -> str:
+    """Return the hash of the recipe in some metadata; refuse what is no recipe."""
+    try:
+        return parse_recipe(metadata["recipe"]).hash
+    except RecipeError as error:
+        refuse(spec, "recipe", "; ".join(error.problems))

@@ -14,17 +14,24 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from tiled.structures.core import Spec, StructureFamily
 
-from tiled_config.refusals import CONFLICT, UNPROCESSABLE, check_content, refuse
+from tiled_config.refusals import (
+    CONFLICT,
+    UNPROCESSABLE,
+    check_content,
+    check_form,
+    checked_recipe_hash,
+    refuse,
+)
 from tiled_config.stored import stored_metadata
 from tomoservice.catalog import names
 from tomoservice.catalog.priorities import ASKED_FOR, JobPriority
 from tomoservice.catalog.record import ReconstructionMetadata, SweepMetadata, first_problem
 from tomoservice.catalog.states import INITIAL_STATES, State, is_legal
 from tomoservice.errors import RecipeError
-from tomoservice.recipe import parse_recipe, parse_sweep
+from tomoservice.recipe import parse_sweep
 from tomoservice.recipe.problems import shown
 
-KNOWN_VERSIONS = (None, "1")
+VERSION = "1"
 FIXED = ("recipe", "priority", "batch", "rerun_of")
 """What a reconstruction was asked for with."""
 WAYS_OUT = {"priority": "create a child control-priority"}
@@ -61,17 +68,14 @@ async def validate_reconstruction(
         `metadata` if something was added, else None.
     """
     del structure
-    if spec.version not in KNOWN_VERSIONS:
-        _refuse("specs", f"version {spec.version!r} of TomoReconstruction is unknown; known is '1'")
-    if entry is None and structure_family not in (None, StructureFamily.container):
-        _refuse("structure_family", f"a TomoReconstruction is a container, not {structure_family}")
+    check_form(spec, entry, structure_family, VERSION)
     check_content(names.RECONSTRUCTION_SPEC, metadata)
     completed = _completed(metadata)
     try:
         record = ReconstructionMetadata.model_validate(completed)
     except ValidationError as error:
         _refuse(*first_problem(error))
-    _check_recipe(completed)
+    completed["recipe_hash"] = checked_recipe_hash(names.RECONSTRUCTION_SPEC, completed)
     if entry is None:
         if record.priority not in ASKED_FOR:
             wanted = " or ".join(priority.value for priority in ASKED_FOR)
@@ -99,10 +103,7 @@ async def validate_sweep(
     """Check a TomoSweep when it is created or its metadata changes; takes and returns as above."""
     del structure
     kind = names.SWEEP_SPEC
-    if spec.version not in KNOWN_VERSIONS:
-        _refuse("specs", f"version {spec.version!r} of {kind} is unknown; known is '1'", kind=kind)
-    if entry is None and structure_family not in (None, StructureFamily.container):
-        _refuse("structure_family", f"a {kind} is a container, not {structure_family}", kind=kind)
+    check_form(spec, entry, structure_family, VERSION)
     check_content(kind, metadata)
     try:
         sweep = parse_sweep(metadata.get("sweep"))
@@ -140,13 +141,6 @@ def _completed(metadata: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(status, Mapping):
         completed["status"] = {"attempt": 0, "message": "", "time": time.time(), **status}
     return completed
-
-
-def _check_recipe(metadata: dict[str, Any]) -> None:
-    try:
-        metadata["recipe_hash"] = parse_recipe(metadata["recipe"]).hash
-    except RecipeError as error:
-        _refuse("recipe", "; ".join(error.problems))
 
 
 def _check_change(before: Mapping[str, Any], after: ReconstructionMetadata) -> None:

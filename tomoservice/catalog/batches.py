@@ -208,6 +208,8 @@ class BatchLook:
     """What was asked for."""
     order: BatchOrder
     """The order of its items, and what is wanted of it."""
+    nodes: Mapping[int, Any]
+    """Nodes of the items that are there, by their numbers."""
     statuses: list[ItemStatus]
     """How its items fare, in the order in which they are worked on."""
 
@@ -225,7 +227,7 @@ def look_at_batch(root: Any, node: Any) -> BatchLook:
         )
         for item in record.items
     }
-    return BatchLook(record, order, [found[number] for number in order.sort(list(found))])
+    return BatchLook(record, order, nodes, [found[number] for number in order.sort(list(found))])
 
 
 def item_statuses(root: Any, node: Any) -> list[ItemStatus]:
@@ -329,10 +331,9 @@ def retry_batch(root: Any, node: Any) -> list[str]:
     """
     withdraw(node, *ENDING)
     look = look_at_batch(root, node)
-    nodes = item_nodes(root, look.record)
     queued, refused = [], []
     for status in look.statuses:
-        item = nodes.get(status.item.number)
+        item = look.nodes.get(status.item.number)
         if item is None or not _is_to_be_retried(status):
             continue
         try:

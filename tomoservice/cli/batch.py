@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tomoservice.cli.many import each
 from tomoservice.cli.options import ServiceAddress, priority_option, service_options
+from tomoservice.cli.steering import find_batch, steer
 
 if TYPE_CHECKING:
     from tomoservice.catalog.batch_standing import BatchSummary
@@ -132,7 +131,7 @@ def show(service: ServiceAddress, batch: str, *, wait: bool, as_json: bool) -> N
 @service_options
 def pause(service: ServiceAddress, batches: tuple[str, ...]) -> None:
     """Begin no item until the batch is resumed, and put aside what is being computed."""
-    _steer(service, batches, lambda batch: batch.pause(), "paused")
+    steer(service, batches, find_batch, lambda batch: batch.pause(), lambda _: "paused")
 
 
 @command.command(epilog=BATCH_HELP)
@@ -140,7 +139,7 @@ def pause(service: ServiceAddress, batches: tuple[str, ...]) -> None:
 @service_options
 def resume(service: ServiceAddress, batches: tuple[str, ...]) -> None:
     """Go on with a paused batch."""
-    _steer(service, batches, lambda batch: batch.resume(), "goes on")
+    steer(service, batches, find_batch, lambda batch: batch.resume(), lambda _: "goes on")
 
 
 @command.command(epilog=BATCH_HELP)
@@ -148,7 +147,7 @@ def resume(service: ServiceAddress, batches: tuple[str, ...]) -> None:
 @service_options
 def cancel(service: ServiceAddress, batches: tuple[str, ...]) -> None:
     """End everything that is not finished."""
-    _steer(service, batches, lambda batch: batch.cancel(), "asked to stop")
+    steer(service, batches, find_batch, lambda batch: batch.cancel(), lambda _: "asked to stop")
 
 
 @command.command(epilog=BATCH_HELP)
@@ -156,7 +155,13 @@ def cancel(service: ServiceAddress, batches: tuple[str, ...]) -> None:
 @service_options
 def stop(service: ServiceAddress, batches: tuple[str, ...]) -> None:
     """End everything that is not finished, and keep what there is of the volumes readable."""
-    _steer(service, batches, lambda batch: batch.stop(), "asked to stop; what is computed stays readable")
+    steer(
+        service,
+        batches,
+        find_batch,
+        lambda batch: batch.stop(),
+        lambda _: "asked to stop; what is computed stays readable",
+    )
 
 
 @command.command(epilog=BATCH_HELP)
@@ -189,19 +194,6 @@ def order(service: ServiceAddress, batch: str, items: tuple[int, ...], to: int |
         else:
             found.move(items[0], to)
         click.echo(repr(found.items))
-
-
-def _steer(
-    service: ServiceAddress, batches: tuple[str, ...], action: Callable[[Batch], None], done: str
-) -> None:
-    with service.connected() as tomo:
-
-        def act(reference: str) -> None:
-            batch = tomo.find_batch(reference)
-            action(batch)
-            click.echo(f"{batch.path}: {done}")
-
-        each(batches, act)
 
 
 def _check(summary: BatchSummary) -> None:

@@ -6,7 +6,7 @@ import click
 
 from tomoservice.cli.cancel import JOB_HELP
 from tomoservice.cli.options import ServiceAddress, service_options
-from tomoservice.cli.steering import steer
+from tomoservice.cli.steering import find_job, steer
 
 
 @click.command(epilog=JOB_HELP)
@@ -20,6 +20,7 @@ def command(service: ServiceAddress, jobs: tuple[str, ...]) -> None:
     steer(
         service,
         jobs,
+        find_job,
         lambda job: job.pause(),
         lambda job: "paused" if job.state.value == "paused" else "asked to pause",
     )

@@ -6,7 +6,7 @@ import click
 
 from tomoservice.cli.cancel import JOB_HELP
 from tomoservice.cli.options import ServiceAddress, service_options
-from tomoservice.cli.steering import steer
+from tomoservice.cli.steering import find_job, steer
 
 
 @click.command(epilog=JOB_HELP)
@@ -14,4 +14,4 @@ from tomoservice.cli.steering import steer
 @service_options
 def command(service: ServiceAddress, jobs: tuple[str, ...]) -> None:
     """Go on with paused reconstructions, from what is computed."""
-    steer(service, jobs, lambda job: job.resume(), lambda _: "goes on")
+    steer(service, jobs, find_job, lambda job: job.resume(), lambda _: "goes on")

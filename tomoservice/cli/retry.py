@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from tomoservice.cli.cancel import JOB_HELP
-from tomoservice.cli.many import each
 from tomoservice.cli.options import ServiceAddress, service_options
+from tomoservice.cli.steering import find_job, steer
 
 
 @click.command(epilog=JOB_HELP)
@@ -14,11 +14,4 @@ from tomoservice.cli.options import ServiceAddress, service_options
 @service_options
 def command(service: ServiceAddress, jobs: tuple[str, ...]) -> None:
     """Queue failed or cancelled reconstructions once more. What was computed before is used."""
-    with service.connected() as tomo:
-
-        def retry(reference: str) -> None:
-            job = tomo.job(reference)
-            job.queue_again()
-            click.echo(f"{job.path}: queued again")
-
-        each(jobs, retry)
+    steer(service, jobs, find_job, lambda job: job.queue_again(), lambda _: "queued again")

@@ -6,7 +6,7 @@ import click
 
 from tomoservice.cli.cancel import JOB_HELP
 from tomoservice.cli.options import ServiceAddress, service_options
-from tomoservice.cli.steering import steer
+from tomoservice.cli.steering import find_job, steer
 
 
 @click.command(epilog=JOB_HELP)
@@ -17,4 +17,10 @@ def command(service: ServiceAddress, jobs: tuple[str, ...]) -> None:
 
     `tomoservice retry` completes them.
     """
-    steer(service, jobs, lambda job: job.stop(), lambda _: "asked to stop; what is computed stays readable")
+    steer(
+        service,
+        jobs,
+        find_job,
+        lambda job: job.stop(),
+        lambda _: "asked to stop; what is computed stays readable",
+    )

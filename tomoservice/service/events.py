@@ -11,9 +11,8 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from tomoservice.catalog.states import State
 from tomoservice.service.changes import Change, Changes, Subject, mapping
-from tomoservice.service.models import Acquisition, Answer, ProgressAnswer
+from tomoservice.service.models import Acquisition, Answer, ProgressAnswer, percent_of
 
 logger = logging.getLogger(__name__)
 
@@ -179,17 +178,14 @@ def event_of(change: Change) -> ServiceEvent:
         return ServiceEvent(**known, **_grown(change.metadata))
     status, batch = mapping(change.metadata.get("status")), mapping(change.metadata.get("batch"))
     progress = ProgressAnswer.of(change.progress)
-    far = {} if progress is None else progress.model_dump(include={"percent", "stage", "seconds_left"})
     state = _text(status.get("state"))
-    if progress is None and change.subject is Subject.RECONSTRUCTION and state == State.DONE:
-        # Its progress is told a moment later.
-        far = {"percent": 100.0}
     return ServiceEvent(
         **known,
         state=state,
         message=_text((change.metadata if change.subject is Subject.BATCH else status).get("message")) or "",
         batch=_text(batch.get("id")),
-        **far,
+        percent=percent_of(state, progress),
+        **({} if progress is None else progress.model_dump(include={"stage", "seconds_left"})),
     )
 
 

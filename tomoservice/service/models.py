@@ -76,6 +76,16 @@ class ProgressAnswer(Answer):
             return None
 
 
+def percent_of(state: str | None, progress: ProgressAnswer | None) -> float | None:
+    """Return how far a reconstruction is, in percent; None before somebody works on it.
+
+    One that is done is complete, though its progress is told a moment later.
+    """
+    if state == State.DONE:
+        return 100.0
+    return None if progress is None else progress.percent
+
+
 class ReconstructionSummary(Answer):
     """A reconstruction, as it stands in a list."""
 

@@ -28,6 +28,7 @@ from tomoservice.service.models import (
     ReconstructionSummary,
     ScanAnswer,
     SweepLink,
+    percent_of,
     scan_values,
 )
 from tomoservice.sources.run_outline import RunOutliner
@@ -209,14 +210,13 @@ def _counts(
     if not known:
         return ReconstructionCounts()
     last = known[-1]
-    far = ProgressAnswer.of(progress.get(last.id))
     return ReconstructionCounts(
         **counts,
         latest=LatestReconstruction(
             id=last.key,
             path=f"{names.PROCESSED}/{run_uid}/{last.key}",
             state=State(last.state),
-            percent=100.0 if last.state == State.DONE else None if far is None else far.percent,
+            percent=percent_of(last.state, ProgressAnswer.of(progress.get(last.id))),
         ),
     )
 
