@@ -211,7 +211,8 @@ def test_a_killed_scan_and_a_slow_consumer(service: RunningService, root: Any, b
         assert "no stop document" in ended["message"]
         # Once there is time, what was skipped is added.
         assert (ended["frames_used"], ended["frames_skipped"]) == (300, 0)
-    run.close_files()
+    # Otherwise whoever follows runs after this goes on with it.
+    run.end()
 
 
 def test_what_the_process_does_not_see_is_read_through_tiled(
