@@ -293,8 +293,11 @@ def test_it_comes_back_with_the_service(
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "quiet"])
-def test_stopping_does_not_wait_for_the_next_look(uri: str, quiet_service: RunningService) -> None:
-    watch = RunWatch(quiet_service.uri if uri == "quiet" else uri, quiet_service.api_key, poll_s=NEVER_S)
+def test_stopping_does_not_wait_for_the_next_look(
+    uri: str, quiet_service: RunningService, empty: str
+) -> None:
+    uri = quiet_service.uri if uri == "quiet" else uri
+    watch = RunWatch(uri, quiet_service.api_key, poll_s=NEVER_S, path=empty)
     got: list[RunChange] = []
     reader = threading.Thread(target=lambda: got.extend(watch))
     reader.start()

@@ -106,6 +106,8 @@ def test_it_is_published_later_and_scans_are_numbered_on(
     header = session.db[step.uid]
     assert list(header.table("primary")["rotation"]) == [0.0, 60.0, 120.0]
     assert session.db[-1].start["scan_id"] == header.start["scan_id"] + 1
+    # which leaves the runs of everybody else in this process as they were
+    assert set(session.tomo.root["raw"][step.uid]["primary"]) >= {"camera_image", "rotation"}
 
 
 def test_devices_and_plans_that_are_not_there_say_so_when_they_are_used(

@@ -36,7 +36,7 @@ def test_a_scan_is_added_to_a_batch_from_the_list(tonight: Batch, other_run: str
     page.get_by_role("button", name="Add reconstructions").click()
     expect(page.get_by_role("heading", name="tonight")).to_be_visible()
     expect(page.locator("tbody").get_by_role("row")).to_have_count(2)
-    last = page.get_by_role("row").filter(has=page.get_by_role("link", name="other"))
+    last = page.get_by_role("row").filter(has=page.get_by_role("link", name="other", exact=True))
     expect(last).to_contain_text("sharp")
     expect(last).to_contain_text("queued")
     # What somebody else adds comes into view by itself.

@@ -101,7 +101,7 @@ def test_many_scans_by_one_recipe(
     page.get_by_role("button", name="Cancel the batch").click()
     expect(page.locator("h1 + .badge")).to_have_text("finished")
     page.get_by_role("link", name="Queue").click()
-    expect(page.get_by_role("link", name="night")).to_be_visible()
+    expect(page.get_by_role("link", name="night", exact=True)).to_be_visible()
     counts = get(web_service, "batches")["batches"][0]["summary"]["counts"]
     assert sum(counts.values()) == 4
     assert counts.get("cancelled", 0) > 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from tiled.utils import OneShotCachedMap
 
 from tomoservice.catalog import names
 from tomoservice.catalog.batches import find_batches
@@ -92,8 +95,16 @@ class Tomo:
 
     @property
     def raw(self) -> Any:
-        """Tiled client for the raw runs; Bluesky's TiledWriter writes here."""
-        return child(self._root, names.RAW)
+        """Tiled client for the raw runs; Bluesky's TiledWriter writes here.
+
+        Its ``v1`` and ``v2`` are databroker's ways of showing runs. They change the table by which Tiled
+        chooses the class of a client, of which one is shared by everything in a process: this client has
+        its own.
+        """
+        raw = child(self._root, names.RAW)
+        shared = raw.structure_clients
+        own = OneShotCachedMap({spec: partial(shared.__getitem__, spec) for spec in shared})
+        return raw.new_variation(structure_clients=own)
 
     @property
     def runs(self) -> list[str]:
