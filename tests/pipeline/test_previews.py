@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tests.phantom_scans import PhantomScan, phantom_scan
 from tomoservice.errors import CancelledError, RecipeError
 from tomoservice.pipeline import compute, prepare
+from tomoservice.pipeline.coarse import Across, coarser
 from tomoservice.pipeline.previews import Previewer
 from tomoservice.recipe import Recipe, parse_recipe
 from tomoservice.scan import TomoScan
@@ -157,3 +158,85 @@ def test_a_slice_that_is_not_there(scan: TomoScan, z: int) -> None:
 def test_superseded_previews_end_early(scan: TomoScan) -> None:
     with pytest.raises(CancelledError):
         Previewer(scan).slice(parse_recipe({}), 5, cancelled=lambda: True)
+
+
+@pytest.mark.parametrize("stages", BY_STAGE.values(), ids=BY_STAGE.keys())
+@pytest.mark.parametrize("across", Across)
+def test_a_plane_is_that_of_the_volume(scan: TomoScan, stages: dict[str, Any], across: Across) -> None:
+    recipe = parse_recipe({**AXIS, **stages})
+    expected = volume(scan, recipe)
+    previewer = Previewer(scan)
+    step = float(np.ptp(expected)) / 65535 if recipe.output.dtype == "uint16" else 0.0
+    for place in (0, 11, expected.shape[across.dimension] - 1):
+        found = previewer.plane(recipe, across, place, max_width=COLUMNS)
+        image, wanted = found.image, expected.take(place, across.dimension)
+        assert found.binning == 1
+        assert image.shape == wanted.shape
+        assert image.dtype == np.float32
+        if step:
+            image = np.clip(image, expected.min(), expected.max())
+        assert np.abs(image - wanted).max() <= 1e-3 * np.abs(expected).max() + step
+
+
+@pytest.mark.parametrize("units", ["per_pixel", "per_cm"])
+@pytest.mark.parametrize("across", Across)
+def test_a_coarse_plane_shows_the_same_at_the_same_place(
+    phantom: PhantomScan, units: str, across: Across
+) -> None:
+    recipe = parse_recipe({**AXIS, "output": {"units": units, "crop": {"rows": {"start": 8, "stop": 44}}}})
+    scan = phantom.scan(pixel_size_um=1.0)
+    exact = volume(scan, recipe)
+    binned = exact.reshape(ROWS // 2, 2, 18, 2, COLUMNS // 2, 2).mean((1, 3, 5))
+    found = Previewer(scan).plane(recipe, across, 17, max_width=COLUMNS // 2)
+    expected = binned.take(17 // 2, across.dimension)
+    assert found.binning == 2
+    assert found.image.shape == expected.shape
+    assert np.sqrt(np.mean((found.image - expected) ** 2)) < 0.1 * np.ptp(expected)
+    assert abs(found.image.mean() - expected.mean()) < 0.05 * np.abs(expected).mean()
+    # and nowhere else
+    likeness = [
+        np.corrcoef(found.image.ravel(), np.roll(expected, shift, (0, 1)).ravel())[0, 1]
+        for shift in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
+    ]
+    assert int(np.argmax(likeness)) == 0
+
+
+def test_another_plane_costs_nothing_and_another_axis_no_reading(scan: TomoScan) -> None:
+    previewer = Previewer(scan)
+    recipe = parse_recipe({**AXIS, "stripes": {"method": "sorting"}})
+    first = previewer.plane(recipe, Across.Y, 20, max_width=24)
+    assert {"read", "flat_field", "stripes", "reconstruct"} <= first.timings_s.keys()
+    assert previewer.plane(recipe, Across.X, 30, max_width=24).timings_s.keys() == {"plan"}
+    moved = recipe.changed(rotation_axis={"method": "value", "value": 24.0})
+    second = previewer.plane(moved, Across.Y, 20, max_width=24)
+    assert second.timings_s.keys() == {"plan", "reconstruct", "finish"}
+    assert not np.array_equal(first.image, second.image)
+    assert np.array_equal(previewer.plane(recipe, Across.Y, 20, max_width=24).image, first.image)
+
+
+def test_a_plane_needs_no_more_projections_than_its_pixels(scan: TomoScan) -> None:
+    previewer = Previewer(scan)
+    plan = previewer.plan(parse_recipe({**AXIS, "frames": {"angles": {"start": 2}, "exclude": [7]}}))
+    finer, coarse = (coarser(plan, width, 2**40)[0] for width in (24, 12))
+    assert (finer.frames.binning, finer.frames.angles.step) == (2, 1)
+    assert (coarse.frames.binning, coarse.frames.angles.step) == (4, 3)
+    assert (coarse.frames.angles.start, coarse.frames.exclude) == (2, (7,))
+
+
+def test_planes_fit_the_memory(scan: TomoScan) -> None:
+    plan = Previewer(scan).plan(parse_recipe(AXIS))
+    assert [coarser(plan, COLUMNS, memory)[1] for memory in (2**40, 200_000, 1)] == [1, 3, ROWS]
+
+
+def test_a_scan_of_one_row_has_planes(phantom: PhantomScan) -> None:
+    recipe = parse_recipe({**AXIS, "frames": {"rows": {"start": 9, "stop": 10}}})
+    found = Previewer(phantom.scan()).plane(recipe, Across.Y, 5, max_width=12)
+    assert (found.binning, found.image.shape) == (1, (1, COLUMNS))
+
+
+def test_a_plane_beside_the_volume_is_refused_and_one_nobody_wants_given_up(scan: TomoScan) -> None:
+    previewer = Previewer(scan)
+    with pytest.raises(RecipeError, match="y: got 48, but this recipe gives 0 to 47"):
+        previewer.plane(parse_recipe(AXIS), Across.Y, COLUMNS, max_width=24)
+    with pytest.raises(CancelledError):
+        previewer.plane(parse_recipe(AXIS), Across.Y, 3, max_width=24, cancelled=lambda: True)

@@ -34,6 +34,9 @@ from tomoservice.recipe.stages.rotation_axis import AxisValue
 from tomoservice.sources import open_run
 from tomoservice.sources.summary import ScanSummary, StackSummary, describe
 
+TITLES = {"xz": "Plane x, z at y =", "yz": "Plane y, z at x ="}
+"""Views whose names say too little."""
+
 
 class Scan:
     """A scan: a raw run in Tiled, and what can be made of it.
@@ -163,13 +166,15 @@ class Scan:
         Parameters
         ----------
         z : int, optional
-            Slice of the volume; the middle one by default. For projections the number of one.
+            Slice of the volume; the middle one by default. For planes their place along y or x, for
+            projections the number of one.
         recipe : Recipe, mapping, Path or str
             What to do: a recipe, its content, a file, or the name of a saved or a shipped one.
         rotation_axis : float or AxisSearch, optional
             Detector column of the axis, instead of what the recipe says.
         view : str
-            ``slice``, ``sinogram``, ``recorded-sinogram``, ``projection`` or ``recorded-projection``.
+            ``slice``, ``sinogram``, ``recorded-sinogram``, ``projection`` or ``recorded-projection``; ``xz``
+            or ``yz`` for a plane along the rotation axis, of larger voxels.
 
         Raises
         ------
@@ -188,7 +193,7 @@ class Scan:
         axis = answer.headers["X-Tomo-Rotation-Axis"]
         return Picture(
             image=np.frombuffer(answer.content, answer.headers["X-Tomo-Dtype"]).reshape(shape),
-            title=f"{view.replace('-', ' ').capitalize()} {number}",
+            title=f"{TITLES.get(view, view.replace('-', ' ').capitalize())} {number}",
             units=answer.headers["X-Tomo-Units"],
             rotation_axis=float(axis) if axis and view == "slice" else None,
             seconds=json.loads(answer.headers["X-Tomo-Seconds"]),
@@ -360,6 +365,10 @@ class Scan:
         if "projection" in view:
             left = set(range(details.projections)[kept.angles.start : kept.angles.stop : kept.angles.step])
             return len(left.difference(kept.exclude)) // 2
+        if view in ("xz", "yz"):
+            columns = range(details.columns)[kept.columns.start : kept.columns.stop]
+            crop = recipe.output.crop.rows if view == "xz" else recipe.output.crop.columns
+            return len(range(len(columns) // kept.binning)[crop.start : crop.stop]) // 2
         rows = range(details.rows)[kept.rows.start : kept.rows.stop]
         return len(rows) // kept.binning // 2
 

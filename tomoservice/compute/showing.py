@@ -16,6 +16,7 @@ from tomoservice.compute.pictures import binned, binning_for
 from tomoservice.compute.workbench import Workbench
 from tomoservice.devices import DeviceChoice
 from tomoservice.errors import InputError, RecipeError
+from tomoservice.pipeline.coarse import Across
 from tomoservice.pipeline.previews import Preview, Previewer
 from tomoservice.recipe import Recipe, parse_recipe
 
@@ -25,7 +26,7 @@ class Shown:
     """A preview on its way to whoever wants to see it."""
 
     image: NDArray[np.float32]
-    """(y, x) slice, (angle, column) sinogram or (row, column) projection."""
+    """(y, x) slice, (z, x) or (z, y) plane, (angle, column) sinogram or (row, column) projection."""
     recipe: dict[str, Any]
     """The recipe with every automatic value filled in."""
     notes: tuple[str, ...]
@@ -45,6 +46,10 @@ class View(StrEnum):
 
     SLICE = "slice"
     """Slice of the volume (y, x)."""
+    XZ = "xz"
+    """Plane of the volume along the rotation axis, seen from the front (z, x)."""
+    YZ = "yz"
+    """Plane of the volume along the rotation axis, seen from the side (z, y)."""
     SINOGRAM = "sinogram"
     """Sinogram (angle, column) as it is reconstructed: line integrals."""
     RECORDED_SINOGRAM = "recorded-sinogram"
@@ -53,6 +58,12 @@ class View(StrEnum):
     """Projection (row, column) after the flat field and the logarithm."""
     RECORDED_PROJECTION = "recorded-projection"
     """Projection (row, column) as the detector counted it."""
+
+
+PLANES = {View.XZ: Across.Y, View.YZ: Across.X}
+"""Axis of the volume that a plane is perpendicular to."""
+PLANE_WIDTH = 256
+"""Columns of a plane along the rotation axis, at most, unless something else is said: it takes all slices."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +77,10 @@ class PreviewOrder:
     view: View
     """Which picture."""
     number: int
-    """Slice of the volume (z), or line of the sinograms for projections."""
+    """Slice of the volume (z), place of a plane (y or x), or line of the sinograms for projections."""
     max_width: int | None = None
-    """Columns of the picture, at most: pixels are averaged until they are."""
+    """Columns of the picture, at most: pixels are averaged until they are. Planes along the rotation axis are
+    made of so large voxels; they have `PLANE_WIDTH` columns unless something else is said."""
     memory_bytes: int | None = None
     """Memory of the worker process; by default half of what is free."""
     device: str = "auto"
@@ -89,23 +101,33 @@ def show(bench: Workbench, line: Line, order: PreviewOrder) -> Shown:
     with bench.previewer(order.run, order.memory_bytes) as previewer:
         preview = _look(previewer, line, recipe, order)
     image = preview.image
-    binning = binning_for(image.shape[1], order.max_width)
+    if order.view in PLANES:
+        # It was made as small as it is wanted.
+        binning, smaller = preview.binning, image
+        full_shape = (image.shape[0] * binning, image.shape[1] * binning)
+    else:
+        binning = binning_for(image.shape[1], order.max_width)
+        full_shape, smaller = (image.shape[0], image.shape[1]), binned(image, binning)
     return Shown(
-        image=binned(image, binning),
+        image=smaller,
         recipe=preview.resolved.dump(),
         notes=preview.notes,
         units=_units(recipe, order.view),
         timings_s=preview.timings_s,
-        full_shape=(image.shape[0], image.shape[1]),
+        full_shape=full_shape,
         binning=binning,
     )
 
 
 def _look(previewer: Previewer, line: Line, recipe: Recipe, order: PreviewOrder) -> Preview:
-    stop, number = line.should_stop, order.number
+    stop, number, device = line.should_stop, order.number, DeviceChoice.parse(order.device)
     match order.view:
         case View.SLICE:
-            return previewer.slice(recipe, number, device=DeviceChoice.parse(order.device), cancelled=stop)
+            return previewer.slice(recipe, number, device=device, cancelled=stop)
+        case View.XZ | View.YZ:
+            width = order.max_width or PLANE_WIDTH
+            across = PLANES[order.view]
+            return previewer.plane(recipe, across, number, max_width=width, device=device, cancelled=stop)
         case View.SINOGRAM | View.RECORDED_SINOGRAM:
             corrected = order.view is View.SINOGRAM
             return previewer.sinogram(recipe, number, corrected=corrected, cancelled=stop)
@@ -117,7 +139,7 @@ def _look(previewer: Previewer, line: Line, recipe: Recipe, order: PreviewOrder)
 
 def _units(recipe: Recipe, view: View) -> str:
     match view:
-        case View.SLICE:
+        case View.SLICE | View.XZ | View.YZ:
             return "1/cm" if recipe.output.units == "per_cm" else "1/pixel"
         case View.RECORDED_PROJECTION:
             return "counts"

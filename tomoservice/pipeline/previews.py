@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from tomoservice.axis import AxisResult
 from tomoservice.devices import AUTO, CPU, DeviceChoice
-from tomoservice.errors import InputError, RecipeError
+from tomoservice.errors import CancelledError, InputError, RecipeError
 from tomoservice.pipeline.chain import Chain, plain_chain
+from tomoservice.pipeline.coarse import Across, coarser
 from tomoservice.pipeline.groundwork import Groundwork, ground_stages, lay_groundwork
 from tomoservice.pipeline.memory import memory_budget, piece_bytes
 from tomoservice.pipeline.options import slice_options
@@ -44,6 +45,8 @@ BEFORE_SINOGRAM = ("frames", "flat_field", "outliers", "stripes", "phase", "minu
 """Stages that a corrected sinogram depends on, beside the tilt of the axis."""
 PLANS = 8
 """Geometries of the reconstruction that are kept."""
+ROWS_AT_ONCE = 16
+"""Groups of slices that are reconstructed between two looks whether they are still wanted."""
 CACHE_SHARE = 4
 """Part of the memory budget that kept frames and sinograms may take: one over this."""
 
@@ -62,6 +65,8 @@ class Preview:
     """How the rotation axis was found, if it was searched."""
     timings_s: dict[str, float] = field(default_factory=dict)
     """Seconds per stage; stages that were kept from before are absent."""
+    binning: int = 1
+    """How many voxels of the volume have become one, along each axis."""
 
 
 class Previewer:
@@ -83,6 +88,7 @@ class Previewer:
         self._axes: _Cache[AxisResult] = _Cache(count=16)
         self._recorded: _Cache[Block] = _Cache(size=cache // 2, size_of=lambda block: block.sinograms.nbytes)
         self._sinograms: _Cache[NDArray[np.float32]] = _Cache(size=cache // 2, size_of=lambda one: one.nbytes)
+        self._volumes: _Cache[NDArray[np.float32]] = _Cache(size=cache // 4, size_of=lambda one: one.nbytes)
         self._plans: _Cache[ReconstructionPlan] = _Cache(count=PLANS)
 
     def slice(
@@ -122,20 +128,94 @@ class Previewer:
         watch = _Watch()
         plan = self._planned(recipe, watch, cancelled, device)
         _check_inside("z", z, plan.shape[0], recipe)
-        sinogram = self._sinogram(plan, z, watch, cancelled)
+        sinogram = self._sinograms_of(plan, (z, z + 1), watch, cancelled)
         recon = self._recon(plan)
         with watch("reconstruct"):
-            axes, first_row = plan.axes(z, z + 1), plan.selection.first_row + z
             if isinstance(recon, IterativePlan):
-                control = IterationControl(cancelled=cancelled or _never)
-                slices = recon.execute(sinogram, axes, first_row=first_row, control=control)
+                slices = _reconstructed(recon, plan, sinogram, z, cancelled)
             else:
-                slices = preview(recon, sinogram, axes, first_row=first_row)
+                first_row = plan.selection.first_row + z
+                slices = preview(recon, sinogram, plan.axes(z, z + 1), first_row=first_row)
         with watch("finish"):
-            finisher = plan.finisher
-            finisher.apply(slices)
-            image = np.ascontiguousarray(slices[0, finisher.rows, finisher.columns])
-        return _preview(image, plan, watch)
+            (image,) = _finished(slices, plan)
+        return _preview(np.ascontiguousarray(image), plan, watch)
+
+    def plane(
+        self,
+        recipe: Recipe,
+        across: Across,
+        number: int,
+        *,
+        max_width: int,
+        device: DeviceChoice = AUTO,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Preview:
+        """Return a plane along the rotation axis of the volume that a recipe would give, in float32.
+
+        All slices have a part in it. So that it comes soon, it is that of a volume of larger voxels: of
+        binned frames, and as many projections as those need. That volume is kept, and so are its sinograms.
+
+        Parameters
+        ----------
+        recipe
+            As asked. Sizes in pixels, such as the windows of stripe filters, count binned pixels here.
+        across
+            Axis of the volume that the plane is perpendicular to.
+        number
+            Its place along that axis, in voxels of the volume that is not binned.
+        max_width
+            Columns of the plane, at most. Fewer if the memory does not suffice.
+        device, cancelled
+            As in `slice`.
+
+        Returns
+        -------
+        Preview
+            Its image is (z, x) across y, or (z, y) across x, in the recipe's units: grey values per pixel are
+            those of a pixel that is not binned. Its `binning` tells how many voxels have become one.
+
+        Raises
+        ------
+        RecipeError
+            If the recipe does not fit the scan, or the volume has no such plane.
+        TomoserviceError
+            As `prepare`.
+        """
+        watch = _Watch()
+        whole = self._planned(recipe, watch, cancelled, device)
+        _check_inside(across.value, number, whole.shape[across.dimension], recipe)
+        smaller, binning = coarser(whole, max_width, self._budget // CACHE_SHARE)
+        plan = self._planned(smaller, watch, cancelled, device)
+
+        def make() -> NDArray[np.float32]:
+            return self._volume(plan, watch, cancelled)
+
+        volume = self._volumes.keep((smaller.hash, str(device)), make)
+        place = min(number // binning, volume.shape[across.dimension] - 1)
+        image = np.array(volume[:, place] if across is Across.Y else volume[:, :, place])
+        if recipe.output.units == "per_pixel":
+            image /= binning
+        return Preview(image, whole.resolved, whole.notes, whole.axis, watch.seconds, binning)
+
+    def _volume(self, plan: Plan, watch: _Watch, cancelled: Callable[[], bool] | None) -> NDArray[np.float32]:
+        count = plan.shape[0]
+        sinograms = self._sinograms_of(plan, (0, count), watch, cancelled)
+        recon = self._recon(plan)
+        volume = np.empty(plan.shape, np.float32)
+        # Slices that a method computes together stay together.
+        group = get_reconstructor(plan.resolved.reconstruction.method, plan.device).row_group
+        start = 0
+        while start < count:
+            if cancelled is not None and cancelled():
+                raise CancelledError("stopped while reconstructing")
+            past = (plan.selection.first_row + start) % group
+            stop = min(start + ROWS_AT_ONCE * group - past, count)
+            with watch("reconstruct"):
+                slices = _reconstructed(recon, plan, sinograms[start:stop], start, cancelled)
+            with watch("finish"):
+                volume[start:stop] = _finished(slices, plan)
+            start = stop
+        return volume
 
     def sinogram(
         self, recipe: Recipe, z: int, *, corrected: bool = True, cancelled: Callable[[], bool] | None = None
@@ -148,8 +228,8 @@ class Previewer:
         plan = self._planned(recipe, watch, cancelled)
         _check_inside("z", z, plan.shape[0], recipe)
         if corrected:
-            return _preview(self._sinogram(plan, z, watch, cancelled)[0].copy(), plan, watch)
-        block = self._block(plan, plan.chain.without_steps(), z, watch, cancelled)
+            return _preview(self._sinograms_of(plan, (z, z + 1), watch, cancelled)[0].copy(), plan, watch)
+        block = self._block(plan, plan.chain.without_steps(), (z, z + 1), watch, cancelled)
         return _preview(block.sinograms[0].copy(), plan, watch)
 
     def projection(self, recipe: Recipe, number: int, *, corrected: bool = True) -> Preview:
@@ -236,28 +316,32 @@ class Previewer:
 
         return self._grounds.keep(ground_stages(recipe).hash, lay)
 
-    def _sinogram(
-        self, plan: Plan, z: int, watch: _Watch, cancelled: Callable[[], bool] | None
+    def _sinograms_of(
+        self, plan: Plan, rows: tuple[int, int], watch: _Watch, cancelled: Callable[[], bool] | None
     ) -> NDArray[np.float32]:
-        """Return the sinogram (1, angle, column) behind a slice; not to be modified."""
+        """Return the sinograms (row, angle, column) behind slices (start, stop); not to be modified."""
         tilted = plan.resolved.rotation_axis if plan.tilt_deg else None
-        key = (_part(plan.resolved, BEFORE_SINOGRAM), tilted, z)
+        key = (_part(plan.resolved, BEFORE_SINOGRAM), tilted, rows)
 
         def make() -> NDArray[np.float32]:
-            block = self._block(plan, plan.chain, z, watch, cancelled)
+            block = self._block(plan, plan.chain, rows, watch, cancelled)
             copy = Block(block.sinograms.copy(), block.start)
-            steps = plan.chain.steps
-            done = apply_steps(steps, copy, (z, z + 1), plan.selection, watch, cancelled)
+            done = apply_steps(plan.chain.steps, copy, rows, plan.selection, watch, cancelled)
             return np.ascontiguousarray(done.sinograms)
 
         return self._sinograms.keep(key, make)
 
     def _block(
-        self, plan: Plan, chain: Chain, z: int, watch: _Watch, cancelled: Callable[[], bool] | None
+        self,
+        plan: Plan,
+        chain: Chain,
+        rows: tuple[int, int],
+        watch: _Watch,
+        cancelled: Callable[[], bool] | None,
     ) -> Block:
-        """Return the rows around a slice, divided by the beam; not to be modified."""
+        """Return the rows around slices (start, stop), divided by the beam; not to be modified."""
         selection = plan.selection
-        low, high = selection.rows_around(z, z + 1, chain.margin)
+        low, high = selection.rows_around(*rows, chain.margin)
         key = (ground_stages(plan.resolved).hash, chain.minimum_transmission, low, high)
 
         def read() -> Block:
@@ -348,6 +432,28 @@ class _Watch:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+
+
+def _reconstructed(
+    recon: ReconstructionPlan,
+    plan: Plan,
+    sinograms: NDArray[np.float32],
+    start: int,
+    cancelled: Callable[[], bool] | None,
+) -> NDArray[np.float32]:
+    """Return the slices (z, y, x) from `start`, to which sinograms (row, angle, column) belong."""
+    axes, first_row = plan.axes(start, start + len(sinograms)), plan.selection.first_row + start
+    if isinstance(recon, IterativePlan):
+        control = IterationControl(cancelled=cancelled or _never)
+        return recon.execute(sinograms, axes, first_row=first_row, control=control)
+    return recon.execute(sinograms, axes, first_row=first_row)
+
+
+def _finished(slices: NDArray[np.float32], plan: Plan) -> NDArray[np.float32]:
+    """Return what the volume holds of slices (z, y, x), which are modified."""
+    finisher = plan.finisher
+    finisher.apply(slices)
+    return slices[:, finisher.rows, finisher.columns]
 
 
 def _preview(image: NDArray[np.float32], plan: Plan, watch: _Watch) -> Preview:

@@ -46,17 +46,20 @@ class PreviewRequest(Asked):
     recipe: dict[str, Any] = Field(default_factory=dict)
     """The recipe; what it leaves out is default."""
     view: View = View.SLICE
-    """What to show: `slice` (y, x) of the volume in the recipe's units; `sinogram` (angle, column) as it is
+    """What to show: `slice` (y, x) of the volume in the recipe's units; `xz` (z, x) and `yz` (z, y), planes
+    along the rotation axis; `sinogram` (angle, column) as it is
     reconstructed, and `recorded-sinogram` after the flat field alone; `projection` (row, column) after the
     flat field, and `recorded-projection` as the detector counted it."""
     number: int = Field(0, ge=0)
-    """Slice (z); of projections the line of the sinograms: those that are kept, sorted by angle."""
+    """Slice (z); of `xz` the place along y, of `yz` that along x; of projections the line of the sinograms:
+    those that are kept, sorted by angle."""
     after: StageName | None = None
     """Stage of the recipe after which to look at a slice or sinogram: optional stages that follow are left
     out. What stands before a stage is what comes after the one before it. By default, all of them."""
     max_width: int | None = Field(None, ge=NARROWEST, le=WIDEST)
     """Columns of the picture, at most: squares of pixels are averaged until it is so, for a screen or a slow
-    line. By default, all of them."""
+    line. By default, all of them. Planes along the rotation axis are made of frames that are binned until it
+    is so, by default to 256 columns: the time goes with the fourth power."""
     format: PixelFormat = PixelFormat.FLOAT32
     """`float32`: exact values, little endian, in C order. `uint16` and `uint8`: the same quantised, between
     the values in the headers `X-Tomo-Low` and `X-Tomo-High`. `png`: a picture of 256 shades of grey."""
@@ -108,9 +111,10 @@ async def preview(run: TheRun, wanted: PreviewRequest, request: Request, office:
     given up by the workers as well. Shape, type, units, the rotation axis and the seconds of each stage
     are in the headers.
 
-    Planes along x or y of a volume that nobody has asked for take all of it, so there is no preview of them:
-    queue the reconstruction, and read them from its volume (`/api/v1/array/full/{path}/volume?slice=:,256,:`)
-    as it fills, or from its pyramid.
+    All slices have a part in a plane along the rotation axis, so previews of it show larger voxels
+    (`X-Tomo-Binning` of them along each axis have become one). To see it as it is, queue the reconstruction,
+    and read it from the volume (`/api/v1/array/full/{path}/volume?slice=:,256,:`) as it fills, or from its
+    pyramid.
     """
     recipe = parse_recipe(wanted.recipe)
     if wanted.after is not None:

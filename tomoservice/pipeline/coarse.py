@@ -1,0 +1,105 @@
+"""A volume of larger voxels, made while somebody waits: for planes along the rotation axis."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+import numpy as np
+
+from tomoservice.pipeline.plan import FLOAT_BYTES, Plan
+from tomoservice.recipe import Recipe
+from tomoservice.recipe.stages.frames import Frames, Range
+from tomoservice.recipe.stages.output import Crop
+
+LARGEST_BINNING = 32
+"""As the recipe's frames have it."""
+COPIES = 3
+"""Sizes of the sinograms that are held: as recorded, corrected, and while they are."""
+
+
+class Across(StrEnum):
+    """Axis of the volume that a plane is perpendicular to."""
+
+    Y = "y"
+    """The plane is (z, x), seen from the front."""
+    X = "x"
+    """The plane is (z, y), seen from the side."""
+
+    @property
+    def dimension(self) -> int:
+        """Place of the axis in the shape of a volume (z, y, x)."""
+        return 1 if self is Across.Y else 2
+
+
+def coarser(plan: Plan, max_width: int, memory_bytes: int) -> tuple[Recipe, int]:
+    """Return a recipe that gives the volume of `plan` in larger voxels, and how many become one.
+
+    Parameters
+    ----------
+    plan
+        Of the whole volume; its rotation axis is known.
+    max_width
+        Voxels along x and y, at most.
+    memory_bytes
+        What sinograms and slices may take.
+
+    Returns
+    -------
+    recipe
+        Its frames are binned. Of projections in the order of their angles as many are left out as are not
+        needed for that resolution: pi/2 times the columns are enough for half a turn (Crowther criterion).
+    binning
+        How many voxels become one along each axis; 1 if the volume is small enough as it is.
+    """
+    given = plan.resolved.frames.binning
+    most = max(min(LARGEST_BINNING // given, plan.shape[0]), 1)
+    binning = min(max(math.ceil(max(plan.shape[1:]) / max_width), 1), most)
+    while binning < most and _bytes(plan, binning) > memory_bytes:
+        binning += 1
+    if binning == 1:
+        return plan.resolved, 1
+    frames = plan.resolved.frames
+    step = frames.angles.step * _step(plan, binning)
+    crop = plan.resolved.output.crop
+    return (
+        plan.resolved.changed(
+            frames=Frames(
+                **{
+                    **dict(frames),
+                    "binning": given * binning,
+                    "angles": frames.angles.model_copy(update={"step": step}),
+                }
+            ),
+            output=plan.resolved.output.model_copy(
+                update={
+                    "crop": Crop(rows=_binned(crop.rows, binning), columns=_binned(crop.columns, binning))
+                }
+            ),
+        ),
+        binning,
+    )
+
+
+def _bytes(plan: Plan, binning: int) -> int:
+    slices, rows, columns = (size // binning for size in plan.shape)
+    angles = plan.selection.angles_deg.size // _step(plan, binning)
+    sinograms = slices * angles * (plan.selection.width // binning)
+    return FLOAT_BYTES * (COPIES * sinograms + slices * rows * columns)
+
+
+def _step(plan: Plan, binning: int) -> int:
+    """Return of how many projections one is enough."""
+    selection = plan.selection
+    if not np.array_equal(selection.places, np.arange(selection.places.size)):
+        # Every n-th in the order of acquisition is not every n-th angle.
+        return 1
+    angles = selection.angles_deg
+    half_turns = max(abs(float(angles[-1] - angles[0])) / 180, 1.0)
+    needed = math.ceil(math.pi / 2 * half_turns * selection.width / binning)
+    return max(angles.size // needed, 1)
+
+
+def _binned(kept: Range, binning: int) -> Range:
+    start = kept.start // binning
+    return Range(start=start, stop=None if kept.stop is None else max(kept.stop // binning, start + 1))
