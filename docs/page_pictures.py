@@ -53,6 +53,10 @@ def show(page: Page, service: RunningService, run: str) -> None:
     page.get_by_role("button", name="Use this").click()
     page.wait_for_selector('[data-testid="picture"][data-state="ready"]')
     take(page, "workbench")
+    page.get_by_label("What to show").select_option("Three planes")
+    for axis in "yx":
+        page.wait_for_selector(f'[data-testid="plane-{axis}"][data-state="ready"] canvas')
+    take(page, "planes")
     page.get_by_role("button", name="Reconstruct", exact=True).click()
     page.get_by_role("button", name="Reconstruct now").click()
     page.wait_for_selector('[data-testid="plane-x"][data-state="ready"] canvas')

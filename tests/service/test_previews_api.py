@@ -63,6 +63,26 @@ def test_sinogram_projection_and_picture(api: httpx.Client) -> None:
         assert np.asarray(picture)[48, 48] > 128
 
 
+def test_planes_along_the_axis(api: httpx.Client, truth: np.ndarray) -> None:
+    wanted = {"recipe": FOURIER, "view": "xz", "number": 40, "max_width": 48}
+    answer = api.post("/preview", json=wanted)
+    image, half = pixels(answer), [size // 2 for size in truth.shape]
+    assert answer.headers["X-Tomo-Binning"] == "2"
+    assert answer.headers["X-Tomo-Full-Shape"] == f"{truth.shape[0]},{truth.shape[2]}"
+    assert answer.headers["X-Tomo-Units"] == "1/pixel"
+    binned = truth.reshape(half[0], 2, half[1], 2, half[2], 2).mean((1, 3, 5))
+    assert np.corrcoef(image.ravel(), binned[:, 20].ravel())[0, 1] > 0.9
+    # from the other side, of what has been computed already; and voxel by voxel
+    side = api.post("/preview", json={**wanted, "view": "yz"})
+    assert set(json.loads(side.headers["X-Tomo-Seconds"])) == {"plan"}
+    exact = api.post("/preview", json={**wanted, "max_width": None})
+    assert exact.headers["X-Tomo-Binning"] == "1"
+    assert np.abs(pixels(exact) - truth[:, 40]).max() < 1e-3 * np.abs(truth).max()
+    beside = api.post("/preview", json={**wanted, "number": 96})
+    assert beside.status_code == 422
+    assert "y: got 96, but this recipe gives 0 to 95" in beside.text
+
+
 def test_a_picture_for_a_slow_line(api: httpx.Client) -> None:
     whole = pixels(api.post("/preview", json={"recipe": FOURIER, "number": 9}))
     answer = api.post("/preview", json={"recipe": FOURIER, "number": 9, "max_width": 40, "format": "uint16"})

@@ -45,6 +45,8 @@ def test_what_is_left_out_is_the_middle(scan: Scan) -> None:
     cropped = {**FOURIER, "frames": {"rows": {"start": 100, "stop": 120}, "binning": 2}}
     assert repr(scan.preview(recipe=cropped)).startswith("<Slice 5: 48 x 48")
     assert scan.sinogram(recipe=FOURIER).title == "Sinogram 192"
+    side = scan.preview(recipe={**cropped, "output": {"crop": {"columns": {"start": 20}}}}, view="yz")
+    assert repr(side).startswith("<Plane y, z at x = 14: 10 x 48, grey values ")
     some = {"frames": {"angles": {"start": 10, "step": 3}, "exclude": [13]}}
     assert scan.projection(recipe=some).title == "Projection 24"
 

@@ -25,7 +25,7 @@ class Picture:
     """
 
     image: NDArray[np.float32]
-    """(y, x) slice, (angle, column) sinogram or (row, column) projection."""
+    """(y, x) slice, (z, x) or (z, y) plane, (angle, column) sinogram or (row, column) projection."""
     title: str
     """What it is, in words."""
     units: str = ""

@@ -32,6 +32,16 @@ export interface Detail {
 
 export const EXACT: Detail = { format: "float32" };
 
+/**
+ * How fine planes along the axis are, which take all slices: while somebody turns knobs, once nothing changes any
+ * more, and where somebody asks for more.
+ */
+export const PLANE_DETAIL = {
+  draft: { format: "float32", maxWidth: 128 },
+  settled: { format: "float32", maxWidth: 256 },
+  finest: { format: "float32", maxWidth: 512 },
+} as const satisfies Record<string, Detail>;
+
 /** Seconds that a picture may be on its way while somebody drags. */
 export const FLUID_S = 0.15;
 /** Seconds within which exact values may come by themselves. */

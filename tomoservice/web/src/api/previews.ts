@@ -4,14 +4,14 @@ import { ask } from "./http";
 import { EXACT, learnSpeed, type Detail } from "./link";
 import { scanPath } from "./scans";
 import { dequantised, type Picture } from "../image/picture";
-import type { View } from "../recipe/address";
+import type { PictureView } from "../recipe/address";
 import type { JsonObject } from "../recipe/schema";
 
 export interface PreviewWanted {
   run: string;
   recipe: JsonObject;
-  view: View;
-  /** Slice, or line of the sinograms; angle of a projection. */
+  view: PictureView;
+  /** Slice, or line of the sinograms; place of a plane; angle of a projection. */
   number: number;
 }
 

@@ -5,7 +5,9 @@ import { fromQuery, START, toQuery, type WorkbenchState } from "./address";
 it("holds the whole view", () => {
   const state: WorkbenchState = {
     view: "sinogram",
-    slice: 12,
+    z: 12,
+    y: 200,
+    x: 0,
     angle: 3,
     window: [-0.001, 0.02],
     colours: "Viridis",
@@ -21,7 +23,7 @@ it("is empty for the view that everybody begins with", () => {
 });
 
 it("leaves out what makes no sense", () => {
-  const state = fromQuery("view=cube&z=-3&angle=x&window=5,1&panel=bar&recipe=%%%");
+  const state = fromQuery("view=cube&z=-3&y=1.5&x=&angle=x&window=5,1&panel=bar&recipe=%%%");
   expect(state).toEqual(START);
   expect(fromQuery("recipe=WzFd").recipe).toBeUndefined();
 });

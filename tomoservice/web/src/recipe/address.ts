@@ -2,7 +2,20 @@
 
 import type { JsonObject } from "./schema";
 
-export const VIEWS = ["slice", "sinogram", "projection", "recorded-sinogram", "recorded-projection"] as const;
+/** Single pictures, as the service makes them. */
+export const PICTURES = [
+  "slice",
+  "xz",
+  "yz",
+  "sinogram",
+  "projection",
+  "recorded-sinogram",
+  "recorded-projection",
+] as const;
+export type PictureView = (typeof PICTURES)[number];
+
+export const VIEWS = ["slice", "planes", ...PICTURES.slice(1)] as const;
+/** What the workbench shows: a picture, or three planes at once. */
 export type View = (typeof VIEWS)[number];
 
 export const PANELS = ["axis", "phase", "rings", "compare"] as const;
@@ -10,8 +23,12 @@ export type Panel = (typeof PANELS)[number];
 
 export interface WorkbenchState {
   view: View;
-  /** Slice, or line of the sinograms. */
-  slice: number | undefined;
+  /** Slice, or line of the sinograms; the middle one, if not said, as with the others. */
+  z: number | undefined;
+  /** Where a plane along the axis lies that is seen from the front. */
+  y: number | undefined;
+  /** Where one lies that is seen from the side. */
+  x: number | undefined;
   /** Angle of a projection, by its number. */
   angle: number;
   window: [number, number] | undefined;
@@ -23,7 +40,9 @@ export interface WorkbenchState {
 
 export const START: WorkbenchState = {
   view: "slice",
-  slice: undefined,
+  z: undefined,
+  y: undefined,
+  x: undefined,
   angle: 0,
   window: undefined,
   colours: "Grey",
@@ -34,7 +53,9 @@ export const START: WorkbenchState = {
 export function toQuery(state: WorkbenchState): string {
   const query = new URLSearchParams();
   if (state.view !== START.view) query.set("view", state.view);
-  if (state.slice !== undefined) query.set("z", String(state.slice));
+  for (const axis of ["z", "y", "x"] as const) {
+    if (state[axis] !== undefined) query.set(axis, String(state[axis]));
+  }
   if (state.angle !== START.angle) query.set("angle", String(state.angle));
   if (state.window) query.set("window", state.window.map((value) => Number(value.toPrecision(6))).join(","));
   if (state.colours !== START.colours) query.set("colours", state.colours);
@@ -49,7 +70,9 @@ export function fromQuery(text: string): WorkbenchState {
   const window = (query.get("window") ?? "").split(",").map(Number);
   return {
     view: VIEWS.find((view) => view === query.get("view")) ?? START.view,
-    slice: whole(query.get("z")),
+    z: whole(query.get("z")),
+    y: whole(query.get("y")),
+    x: whole(query.get("x")),
     angle: whole(query.get("angle")) ?? START.angle,
     window: isRange(window) ? window : undefined,
     colours: query.get("colours") ?? START.colours,

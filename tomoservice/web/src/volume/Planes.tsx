@@ -2,7 +2,7 @@
 
 import { useEffect, useMemo, useRef, useState } from "react";
 
-import { Crosshair } from "./Crosshair";
+import { Crosshair } from "../viewer/Crosshair";
 import { usePlane } from "./usePlane";
 import { AXES, fittingLevel, PLANES, type Axis, type Level } from "../api/volumes";
 import type { ReconstructionDetail, State } from "../api/types";

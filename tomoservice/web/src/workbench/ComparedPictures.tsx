@@ -28,11 +28,11 @@ interface Props extends Pick<ImageCanvasProps, "tool" | "measure" | "onMeasure" 
 }
 
 export function ComparedPictures({ scene, comparison, onShown, ...tools }: Props) {
-  const { preview, bench, scan, number } = scene;
+  const { preview, picture: view, scan, number } = scene;
   const { mode, name } = comparison;
   const wanted = useMemo(
-    () => ({ run: scan.run_uid, recipe: comparison.recipe, view: bench.view.view, number }),
-    [scan.run_uid, comparison.recipe, bench.view.view, number],
+    () => ({ run: scan.run_uid, recipe: comparison.recipe, view, number }),
+    [scan.run_uid, comparison.recipe, view, number],
   );
   // One after the other: two at a time would make both slower.
   const other = usePreview(wanted, scene.live && !preview.busy, scene.screen);

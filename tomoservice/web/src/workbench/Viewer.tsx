@@ -4,10 +4,14 @@ import { useEffect, useRef, useState } from "react";
 
 import { ComparedPictures, DifferenceScale, type Compared } from "./ComparedPictures";
 import { MeasureResult } from "./MeasureResult";
-import { COMPARE_MODES, isProjection, type Comparison, type Scene } from "./useScene";
+import { ThreePlanes } from "./ThreePlanes";
+import { isPlane } from "./usePreview";
+import { binningOf, COMPARE_MODES, type Comparison, type Scene } from "./useScene";
 import { ViewerBar } from "./ViewerBar";
+import type { PictureView } from "../recipe/address";
 import { isExtra } from "../recipe/recipe";
 import { useAccess } from "../account/access";
+import { PLANE_DETAIL } from "../api/link";
 import { ImageCanvas } from "../viewer/ImageCanvas";
 import { Levels } from "../viewer/Levels";
 import type { Measure, Tool } from "../viewer/MeasureTool";
@@ -19,14 +23,17 @@ import { useNow, useSize } from "../ui/hooks";
 
 export function Viewer({ scene }: { scene: Scene }) {
   const { preview, bench } = scene;
-  const [tool, setTool] = useState<Tool>("pan");
+  const [chosenTool, setTool] = useState<Tool>("pan");
   const [measure, setMeasure] = useState<Measure>();
-  const [place, setPlace] = useState<Place>();
+  const [probe, setProbe] = useState<Probe>();
   const [compared, setCompared] = useState<Compared>();
   const picture = preview.shown?.picture;
   // A picture of another kind is no stale version of this one.
-  const fitting = preview.shown?.wanted.view === bench.view.view ? picture : undefined;
-  const pixelUm = bench.view.view.endsWith("sinogram") ? undefined : pixelOf(scene);
+  const fitting = preview.shown?.wanted.view === scene.picture ? picture : undefined;
+  const pixelUm = scene.picture.endsWith("sinogram") ? undefined : pixelOf(scene);
+  const threePlanes = bench.view.view === "planes" && !scene.comparison;
+  const tool = threePlanes ? "pan" : chosenTool;
+  const setPlace = (place: Place | undefined) => setProbe(place && { place, view: scene.picture });
   const box = useRef<HTMLDivElement>(null);
   const { width } = useSize(box);
   const { setScreenWidth } = scene;
@@ -38,7 +45,8 @@ export function Viewer({ scene }: { scene: Scene }) {
     <section className="viewer" aria-label="Picture">
       <ViewerBar scene={scene} tool={tool} onTool={setTool} />
       <div ref={box} className={`picture ${preview.stale ? "stale" : ""}`} data-testid="picture" data-state={stateOf(scene)} data-axis={picture?.rotationAxis}>
-        {fitting && !scene.comparison && (
+        {fitting && threePlanes && <ThreePlanes scene={scene} slice={fitting} pixelUm={pixelUm} onProbe={setProbe} />}
+        {fitting && !threePlanes && !scene.comparison && (
           <ImageCanvas
             picture={fitting}
             window={scene.window}
@@ -83,7 +91,7 @@ export function Viewer({ scene }: { scene: Scene }) {
             onChange={(window) => bench.look({ window })}
           />
         )}
-        <Foot scene={scene} place={place} />
+        <Foot scene={scene} probe={probe} />
       </div>
     </section>
   );
@@ -97,8 +105,7 @@ function stateOf({ preview }: Scene): string {
 
 /** Return the size of a pixel of the picture in micrometres. */
 function pixelOf({ scan, bench }: Scene): number | undefined {
-  const frames = bench.recipe.frames as { binning?: number } | undefined;
-  return scan.pixel_size_um ? scan.pixel_size_um * (frames?.binning ?? 1) : undefined;
+  return scan.pixel_size_um ? scan.pixel_size_um * binningOf(bench.recipe) : undefined;
 }
 
 function Overlays({ scene, empty }: { scene: Scene; empty: boolean }) {
@@ -121,14 +128,7 @@ function Overlays({ scene, empty }: { scene: Scene; empty: boolean }) {
       <div className="corner" aria-live="polite">
         {scene.comparison && <Comparing scene={scene} comparison={scene.comparison} />}
         {preview.busy && <Computing scene={scene} />}
-        {preview.shown && !preview.stale && !preview.shown.picture.exact && (
-          <span className="chip">
-            Values as the screen needs them
-            <button type="button" onClick={preview.exactly}>
-              Exact
-            </button>
-          </span>
-        )}
+        <Detail scene={scene} />
         {preview.stale && !preview.busy && !preview.error && !wrong && (
           <span className="chip">
             Picture of a former recipe
@@ -162,6 +162,27 @@ function Overlays({ scene, empty }: { scene: Scene; empty: boolean }) {
         </div>
       )}
     </>
+  );
+}
+
+/** Says what the picture leaves out, and how to have it. */
+function Detail({ scene: { preview } }: { scene: Scene }) {
+  const { shown, stale, exactly } = preview;
+  if (!shown || stale || shown.picture.exact) return null;
+  const { columns, fullColumns } = shown.picture;
+  const plane = isPlane(shown.wanted);
+  const finest = plane && (shown.detail.maxWidth ?? 0) >= PLANE_DETAIL.finest.maxWidth;
+  return (
+    <span className="chip">
+      {plane
+        ? `Voxels ${Math.round(fullColumns / columns)} times as large: the plane takes all slices`
+        : "Values as the screen needs them"}
+      {!finest && (
+        <button type="button" onClick={exactly}>
+          {plane ? "Finer" : "Exact"}
+        </button>
+      )}
+    </span>
   );
 }
 
@@ -242,29 +263,45 @@ function Slow({ scene }: { scene: Scene }) {
   );
 }
 
-function Foot({ scene, place }: { scene: Scene; place: Place | undefined }) {
-  const { preview, bench } = scene;
+/** A pixel under the pointer, and the picture that it belongs to. */
+export interface Probe {
+  place: Place;
+  view: PictureView;
+}
+
+/** What rows and columns of a picture are. */
+const NAMES: Record<PictureView, [string, string]> = {
+  slice: ["y", "x"],
+  xz: ["z", "x"],
+  yz: ["z", "y"],
+  sinogram: ["angle", "column"],
+  projection: ["row", "column"],
+  "recorded-sinogram": ["angle", "column"],
+  "recorded-projection": ["row", "column"],
+};
+
+function Foot({ scene, probe }: { scene: Scene; probe: Probe | undefined }) {
+  const { preview } = scene;
   const shown = preview.shown;
   const pixel = pixelOf(scene);
-  const view = bench.view.view;
-  const names = isProjection(view) ? ["row", "column"] : view === "slice" ? ["y", "x"] : ["angle", "column"];
+  const threePlanes = scene.bench.view.view === "planes" && !scene.comparison;
   return (
     <div className="viewer-foot">
-      {place ? (
+      {probe ? (
         <>
           <span className="number">
-            {names[1]} {place.column}, {names[0]} {place.row}
+            {NAMES[probe.view][1]} {probe.place.column}, {NAMES[probe.view][0]} {probe.place.row}
           </span>
-          {pixel && view === "slice" && shown && (
-            <span className="number faint">{physical(place, shown.picture, pixel)}</span>
-          )}
+          {pixel && <span className="number faint">{physical(probe, scene, pixel)}</span>}
           <span className="number" data-testid="value">
-            {shown?.picture.exact === false && "≈ "}
-            {digits(place.value, 5)} {shown?.picture.units}
+            {(shown?.picture.exact === false || probe.view !== shown?.wanted.view) && "≈ "}
+            {digits(probe.place.value, 5)} {shown?.picture.units}
           </span>
         </>
       ) : (
-        <span className="faint">Wheel: zoom · drag: move · Ctrl + drag: zoom to a part · ↑ ↓: next slice</span>
+        <span className="faint">
+          {threePlanes ? "Click: look there" : "Ctrl + drag: zoom to a part"} · Wheel: zoom · drag: move · ↑ ↓: next slice
+        </span>
       )}
       <span className="grow" />
       {shown && (
@@ -276,11 +313,22 @@ function Foot({ scene, place }: { scene: Scene; place: Place | undefined }) {
   );
 }
 
-/** Positions are measured from the rotation axis, x to the right and y up, as in the volume. */
-function physical(place: Place, picture: { fullRows: number; fullColumns: number }, pixelUm: number): string {
-  const x = (place.column - (picture.fullColumns - 1) / 2) * pixelUm;
-  const y = ((picture.fullRows - 1) / 2 - place.row) * pixelUm;
-  return `(${lengthText(x)}, ${lengthText(y)})`;
+/**
+ * Positions are measured from the rotation axis, x to the right and y up, as in the volume, and from the first
+ * slice.
+ */
+function physical({ place, view }: Probe, { places: { sizes } }: Scene, pixelUm: number): string {
+  const x = (place.column - (sizes.x - 1) / 2) * pixelUm;
+  switch (view) {
+    case "slice":
+      return `(${lengthText(x)}, ${lengthText(((sizes.y - 1) / 2 - place.row) * pixelUm)})`;
+    case "xz":
+      return `(${lengthText(x)}, ${lengthText(place.row * pixelUm)})`;
+    case "yz":
+      return `(${lengthText(((sizes.y - 1) / 2 - place.column) * pixelUm)}, ${lengthText(place.row * pixelUm)})`;
+    default:
+      return "";
+  }
 }
 
 function secondsTitle(seconds: Record<string, number>): string {

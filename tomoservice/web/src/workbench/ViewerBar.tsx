@@ -1,6 +1,6 @@
 import { useState } from "react";
 
-import { isProjection, type Scene } from "./useScene";
+import { coordinateOf, type Coordinate, type Scene } from "./useScene";
 import { COLOURS } from "../viewer/colours";
 import { VIEWS, type View } from "../recipe/address";
 import type { Tool } from "../viewer/MeasureTool";
@@ -8,11 +8,16 @@ import { IconButton, Segments } from "../ui/controls";
 
 const NAMES: Record<View, string> = {
   slice: "Slice",
+  planes: "Three planes",
+  xz: "Plane from the front",
+  yz: "Plane from the side",
   sinogram: "Sinogram",
   projection: "Projection",
   "recorded-sinogram": "Recorded sinogram",
   "recorded-projection": "Recorded projection",
 };
+
+const COUNTED: Record<Coordinate, string> = { z: "Slice", y: "Place along y", x: "Place along x", angle: "Angle" };
 
 interface Props {
   scene: Scene;
@@ -42,12 +47,14 @@ export function ViewerBar({ scene, tool, onTool }: Props) {
           glyph="ruler"
           label="Profile along a line"
           pressed={tool === "profile"}
+          disabled={view.view === "planes"}
           onClick={() => onTool(tool === "profile" ? "pan" : "profile")}
         />
         <IconButton
           glyph="square"
           label="Values in a rectangle"
           pressed={tool === "region"}
+          disabled={view.view === "planes"}
           onClick={() => onTool(tool === "region" ? "pan" : "region")}
         />
         <select aria-label="Colours" value={view.colours} onChange={(event) => look({ colours: event.target.value })}>
@@ -70,9 +77,9 @@ export function ViewerBar({ scene, tool, onTool }: Props) {
 }
 
 function NumberSlider({ scene }: { scene: Scene }) {
-  const { number, count, goTo, bench } = scene;
+  const { number, count, goTo, picture } = scene;
   const [text, setText] = useState<string>();
-  const name = isProjection(bench.view.view) ? "Angle" : "Slice";
+  const name = COUNTED[coordinateOf(picture)];
   return (
     <div className="slice-control">
       <input

@@ -4,7 +4,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 
 import { Freshest } from "../api/freshest";
 import { ApiError, ConnectionError } from "../api/http";
-import { draftDetail, EXACT, settledDetail, speed, type Detail } from "../api/link";
+import { draftDetail, EXACT, PLANE_DETAIL, settledDetail, speed, type Detail } from "../api/link";
 import { fetchPreview, type PreviewWanted } from "../api/previews";
 import type { Picture } from "../image/picture";
 import type { Range } from "../image/statistics";
@@ -13,6 +13,8 @@ export interface Shown {
   picture: Picture;
   /** What it shows. */
   wanted: PreviewWanted;
+  /** How it was asked for. */
+  detail: Detail;
   /** Seconds from asking to having it. */
   seconds: number;
 }
@@ -25,7 +27,7 @@ export interface PreviewState {
   error: Error | undefined;
   /** Ask again, or for the first time where pictures are not made by themselves. */
   refresh: () => void;
-  /** Ask for exact values of what is shown. */
+  /** Ask for exact values of what is shown, or for the smallest voxels that somebody may wait for. */
   exactly: () => void;
   /** Give up what is being computed. */
   cancel: () => void;
@@ -74,28 +76,29 @@ export function usePreview(wanted: PreviewWanted | undefined, live: boolean, scr
     [freshest, key],
   );
   const refresh = useCallback(() => {
-    const { columns, width, window } = latestScreen.current;
     setAsked(key);
     setState((before) => ({ shown: before.shown }));
-    order(draftDetail(columns, width, window, speed()));
+    order(draftOf(wanted, latestScreen.current));
   }, [order, key]);
-  const exactly = useCallback(() => order(EXACT), [order]);
+  const exactly = useCallback(() => order(isPlane(wanted) ? PLANE_DETAIL.finest : EXACT), [order]);
   const cancel = useCallback(() => {
     freshest.stop();
     setAsked("");
   }, [freshest]);
 
-  useEffect(() => {
-    if (live && key) refresh();
-  }, [live, key, refresh]);
-
   const { shown, error, failed } = state;
   const current = shown !== undefined && JSON.stringify(shown.wanted) === key;
+  const there = useRef(current);
+  there.current = current;
+  useEffect(() => {
+    if (live && key && !there.current) refresh();
+  }, [live, key, refresh]);
+
   useEffect(() => {
     if (!current || !shown || shown.picture.exact) return undefined;
     const timer = setTimeout(() => {
-      const more = settledDetail(shown.picture.fullColumns, latestScreen.current.width, speed());
-      if (more === EXACT || shown.picture.columns < (more.maxWidth ?? 0)) order(more);
+      const more = settledOf(shown, latestScreen.current);
+      if (isMore(more, shown.detail)) order(more);
     }, SETTLED_MS);
     return () => clearTimeout(timer);
   }, [current, shown, order]);
@@ -122,9 +125,9 @@ function useFreshest(setState: (change: (before: State) => State) => void): Fres
   const freshest = useMemo(
     () =>
       new Freshest<Order, Picture>(({ wanted, detail }, signal) => fetchPreview(wanted, signal, detail), {
-        onAnswer: (picture, { wanted, began }) => {
+        onAnswer: (picture, { wanted, detail, began }) => {
           const seconds = (performance.now() - began) / 1000;
-          setState(() => ({ shown: { picture, wanted, seconds } }));
+          setState(() => ({ shown: { picture, wanted, detail, seconds } }));
         },
         onError: (error, { wanted }) => {
           const found = error instanceof Error ? error : new Error(String(error));
@@ -140,4 +143,22 @@ function useFreshest(setState: (change: (before: State) => State) => void): Fres
 /** Return whether it is worth asking again: nobody answers, or nobody computes yet. */
 function isPassing(error: Error | undefined): boolean {
   return error instanceof ConnectionError || (error instanceof ApiError && error.status === 503);
+}
+
+/** Return whether a picture takes all slices. */
+export function isPlane(wanted: PreviewWanted | undefined): boolean {
+  return wanted?.view === "xz" || wanted?.view === "yz";
+}
+
+function draftOf(wanted: PreviewWanted | undefined, { columns, width, window }: Screen): Detail {
+  return isPlane(wanted) ? PLANE_DETAIL.draft : draftDetail(columns, width, window, speed());
+}
+
+function settledOf({ wanted, picture }: Shown, screen: Screen): Detail {
+  return isPlane(wanted) ? PLANE_DETAIL.settled : settledDetail(picture.fullColumns, screen.width, speed());
+}
+
+/** Return whether somebody who has got a picture gets more by asking in another way. */
+function isMore(asked: Detail, had: Detail): boolean {
+  return (asked.maxWidth ?? Infinity) > (had.maxWidth ?? Infinity) || (asked === EXACT && had.format !== EXACT.format);
 }

@@ -1,6 +1,6 @@
 /** Everything that the parts of the workbench share. */
 
-import { useCallback, useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo, useState } from "react";
 
 import { usePreview, type PreviewState, type Screen } from "./usePreview";
 import { useWorkbench, without, type Workbench } from "./useWorkbench";
@@ -9,9 +9,9 @@ import { ApiError } from "../api/http";
 import type { PreviewWanted } from "../api/previews";
 import type { Proposal, ScanDetail } from "../api/types";
 import { percentiles, type Range } from "../image/statistics";
-import type { View } from "../recipe/address";
+import type { PictureView, View } from "../recipe/address";
 import { isObject, type Recipe } from "../recipe/recipe";
-import type { Field } from "../recipe/schema";
+import type { Field, Json } from "../recipe/schema";
 
 /** A result that was put aside, with its recipe. */
 export interface Pin {
@@ -43,7 +43,11 @@ export interface Scene {
   shownRecipe: Recipe;
   /** What is wrong with the recipe, by path. */
   problems: Record<string, string>;
-  /** Slice or angle that is looked at, and how many there are. */
+  /** The single picture that is looked at; of three planes the slice. */
+  picture: PictureView;
+  /** Where one looks, along each axis of the volume and among the projections. */
+  places: Places;
+  /** Which of them is looked at, and how many there are. */
   number: number;
   count: number;
   goTo: (number: number) => void;
@@ -72,7 +76,10 @@ export function useScene(
 ): Scene {
   const bench = useWorkbench(stages, defaults, proposal?.recipe ?? defaults);
   const { view } = bench;
-  const { number, count, goTo, step } = useNumber(scan, bench);
+  const [sliceShape, setSliceShape] = useState<[number, number]>();
+  const places = usePlaces(scan, bench, sliceShape);
+  const picture = pictureOf(view.view);
+  const { number, count, goTo, step } = numbersOf(places, coordinateOf(picture));
   const [live, setLive] = useState(true);
   const [pins, setPins] = useState<Pin[]>([]);
   const [comparison, compare] = useState<Comparison>();
@@ -81,17 +88,21 @@ export function useScene(
   const shownRecipe = useMemo(() => without(bench.recipe, bench.skipped), [bench.recipe, bench.skipped]);
   const sound = Object.keys(bench.problems).length === 0;
   const wanted = useMemo<PreviewWanted | undefined>(
-    () => (sound && canWrite ? { run: scan.run_uid, recipe: shownRecipe, view: view.view, number } : undefined),
-    [sound, canWrite, scan.run_uid, shownRecipe, view.view, number],
+    () => (sound && canWrite ? { run: scan.run_uid, recipe: shownRecipe, view: picture, number } : undefined),
+    [sound, canWrite, scan.run_uid, shownRecipe, picture, number],
   );
   const [screenWidth, setScreenWidth] = useState(800);
   const [levels, setLevels] = useState<Range>();
   const screen = { width: screenWidth, columns: scan.columns ?? 1024, window: levels };
   const preview = usePreview(wanted, live, screen);
   const axis = useAxis(bench.recipe, preview);
-  const window = useLevels(preview, view.window, view.view);
-  const measured = preview.shown?.wanted.view === view.view;
+  const window = useLevels(preview, view.window, picture);
+  const { shown } = preview;
+  const measured = shown?.wanted.view === picture;
   useEffect(() => setLevels(measured ? window : undefined), [measured, window]);
+  useEffect(() => {
+    if (shown?.wanted.view === "slice") setSliceShape([shown.picture.fullRows, shown.picture.fullColumns]);
+  }, [shown]);
 
   return {
     scan,
@@ -99,6 +110,8 @@ export function useScene(
     preview,
     shownRecipe,
     problems: { ...serverProblems(preview.error), ...bench.problems },
+    picture,
+    places,
     number,
     count,
     goTo,
@@ -117,36 +130,88 @@ export function useScene(
   };
 }
 
-export function isProjection(view: View): boolean {
-  return view === "projection" || view === "recorded-projection";
+/** Return the picture of a view: of three planes the slice. */
+export function pictureOf(view: View): PictureView {
+  return view === "planes" ? "slice" : view;
 }
 
-function useNumber(scan: ScanDetail, bench: Workbench) {
-  const { view, look } = bench;
-  const angles = isProjection(view.view);
-  const count = Math.max(1, (angles ? scan.projections : sliceCount(scan, bench.recipe)) ?? 1);
-  const asked = angles ? view.angle : (view.slice ?? Math.floor(count / 2));
-  const number = Math.min(count - 1, asked);
-  const goTo = useCallback(
-    (wanted: number) => {
-      const inside = Math.min(count - 1, Math.max(0, Math.round(wanted)));
-      look(angles ? { angle: inside } : { slice: inside });
-    },
-    [angles, count, look],
-  );
-  const step = useCallback((steps: number) => goTo(number + steps), [goTo, number]);
-  return { number, count, goTo, step };
+/** What the number of a picture counts: voxels along an axis of the volume, or projections. */
+export type Coordinate = "z" | "y" | "x" | "angle";
+
+export function coordinateOf(picture: PictureView): Coordinate {
+  switch (picture) {
+    case "projection":
+    case "recorded-projection":
+      return "angle";
+    case "xz":
+      return "y";
+    case "yz":
+      return "x";
+    default:
+      return "z";
+  }
+}
+
+export interface Places {
+  at: Record<Coordinate, number>;
+  sizes: Record<Coordinate, number>;
+  goTo: (changes: Partial<Record<Coordinate, number>>) => void;
+}
+
+const COORDINATES = ["z", "y", "x", "angle"] as const satisfies Coordinate[];
+
+/** Return where one looks: where it was said, or in the middle. `shape` is that of a slice, once it is known. */
+function usePlaces(scan: ScanDetail, bench: Workbench, shape: [number, number] | undefined): Places {
+  const { recipe, view, look } = bench;
+  return useMemo(() => {
+    const [rows, columns] = shape ?? sliceShape(scan, recipe);
+    const sizes = { z: sliceCount(scan, recipe), y: rows, x: columns, angle: Math.max(1, scan.projections ?? 1) };
+    const inside = (one: Coordinate, place: number) => Math.min(sizes[one] - 1, Math.max(0, Math.floor(place)));
+    const middle = (one: Coordinate) => (one === "angle" ? 0 : Math.floor(sizes[one] / 2));
+    const at = { z: 0, y: 0, x: 0, angle: 0 };
+    for (const one of COORDINATES) at[one] = inside(one, view[one] ?? middle(one));
+    const goTo = (changes: Partial<Record<Coordinate, number>>) => {
+      const asked = COORDINATES.filter((one) => changes[one] !== undefined);
+      look(Object.fromEntries(asked.map((one) => [one, inside(one, changes[one] ?? 0)])));
+    };
+    return { at, sizes, goTo };
+  }, [scan, recipe, view, look, shape]);
+}
+
+function numbersOf({ at, sizes, goTo }: Places, one: Coordinate) {
+  return {
+    number: at[one],
+    count: sizes[one],
+    goTo: (number: number) => goTo({ [one]: number }),
+    step: (steps: number) => goTo({ [one]: at[one] + steps }),
+  };
 }
 
 /** Return how many slices a recipe gives, as far as can be told from its selection of rows. */
 function sliceCount(scan: ScanDetail, recipe: Recipe): number {
   const frames = isObject(recipe.frames) ? recipe.frames : {};
-  const rows = isObject(frames.rows) ? frames.rows : {};
-  const total = scan.rows ?? 1;
-  const start = typeof rows.start === "number" ? rows.start : 0;
-  const stop = typeof rows.stop === "number" ? Math.min(rows.stop, total) : total;
-  const binning = typeof frames.binning === "number" ? frames.binning : 1;
-  return Math.max(1, Math.floor((stop - start) / binning));
+  return Math.max(1, Math.floor(lengthOf(frames.rows, scan.rows ?? 1) / binningOf(recipe)));
+}
+
+/** Return rows and columns of a slice, as far as can be told before there is one: a detector's width each. */
+function sliceShape(scan: ScanDetail, recipe: Recipe): [number, number] {
+  const frames = isObject(recipe.frames) ? recipe.frames : {};
+  const output = isObject(recipe.output) ? recipe.output : {};
+  const crop = isObject(output.crop) ? output.crop : {};
+  const edge = Math.max(1, Math.floor(lengthOf(frames.columns, scan.columns ?? 1) / binningOf(recipe)));
+  return [lengthOf(crop.rows, edge), lengthOf(crop.columns, edge)];
+}
+
+/** Return how many of `total` a range of a recipe keeps. */
+function lengthOf(range: Json | undefined, total: number): number {
+  const { start, stop } = isObject(range) ? range : {};
+  const end = typeof stop === "number" ? Math.min(stop, total) : total;
+  return Math.max(1, end - (typeof start === "number" ? start : 0));
+}
+
+export function binningOf(recipe: Recipe): number {
+  const frames = isObject(recipe.frames) ? recipe.frames : {};
+  return typeof frames.binning === "number" ? frames.binning : 1;
 }
 
 function useAxis(recipe: Recipe, preview: PreviewState): number | undefined {
@@ -160,7 +225,7 @@ function useAxis(recipe: Recipe, preview: PreviewState): number | undefined {
 }
 
 /** Return the values that are black and white: those chosen, or what fits the picture. */
-function useLevels(preview: PreviewState, chosen: Range | undefined, view: View): Range {
+function useLevels(preview: PreviewState, chosen: Range | undefined, view: PictureView): Range {
   const picture = preview.shown?.wanted.view === view ? preview.shown.picture : undefined;
   const fitting = useMemo(() => (picture ? percentiles(picture.values) : undefined), [picture]);
   const [last, setLast] = useState<Range>([0, 1]);
