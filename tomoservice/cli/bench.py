@@ -109,6 +109,8 @@ def soak(folder: Path | None, scans: int, seconds: float | None) -> None:
 def _run(folder: Path | None, measure: Callable[[Path], list[Measurement]]) -> list[Measurement]:
     from tomoservice.benchmarks.table import as_markdown
 
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="tomoservice-bench-", dir=folder) as place:
         rows = measure(Path(place))
     click.echo(as_markdown(rows))
