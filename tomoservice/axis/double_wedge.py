@@ -17,8 +17,10 @@ the views next to the joint are compared (`tomoservice.axis.mirror`) to find wha
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,7 +36,7 @@ from tomoservice.threads import available_threads
 
 FEWEST_COLUMNS = 16
 # Size of the sinogram on which the whole window is searched.
-COARSE_COLUMNS, COARSE_ANGLES = 256, 400
+COARSE_COLUMNS, COARSE_ANGLES = 256, 300
 # Angular frequencies near zero hold what stripes and drifts make; at most one twentieth of all.
 LOWEST_HARMONIC = 20
 HIGHEST_FREQUENCY = 0.25
@@ -156,9 +158,17 @@ def _fine(
     # The same for all candidates, so that they can be compared to the last digit.
     reach = max(min(start, last - start) - 2 * step, 2.0)
 
+    @cache
     def misfit(axis: float) -> float:
-        return _misfit(sinograms, float(np.clip(axis, reach, last - reach)), reach)
+        return _misfit(sinograms, float(np.clip(axis, reach, last - reach)), reach, pool)
 
+    with ThreadPoolExecutor(available_threads(), thread_name_prefix="axis") as pool:
+        best = _lowest(misfit, start, step)
+    return float(np.clip(best, *window))
+
+
+def _lowest(misfit: Callable[[float], float], start: float, step: float) -> float:
+    """Return where a function has its minimum near `start`, by steps that become smaller and a parabola."""
     best, least = start, misfit(start)
     while step > FINE_STEP:
         sides = {axis: misfit(axis) for axis in (best - step, best + step)}
@@ -171,7 +181,7 @@ def _fine(
     curvature, slope, _ = np.polyfit(offsets, [misfit(best + offset) for offset in offsets], 2)
     if curvature > 0:
         best += float(np.clip(-slope / (2 * curvature), offsets[0], offsets[-1]))
-    return float(np.clip(best, *window))
+    return best
 
 
 def _saving(sinograms: list[NDArray[np.float32]], axis: float) -> float:
@@ -188,12 +198,15 @@ def _saving(sinograms: list[NDArray[np.float32]], axis: float) -> float:
     )
 
 
-def _misfit(sinograms: list[NDArray[np.float32]], axis: float, reach: float) -> float:
+def _misfit(
+    sinograms: list[NDArray[np.float32]], axis: float, reach: float, pool: Executor | None = None
+) -> float:
     """Return the energy in the empty region, relative to two halves with nothing in common; rows add up.
 
-    Columns farther than `reach` from the axis are not looked at.
+    Columns farther than `reach` from the axis are not looked at. Threads of `pool` share the rows.
     """
-    energies = np.array([_empty_energy(sinogram, axis, reach) for sinogram in sinograms])
+    each = map if pool is None else pool.map
+    energies = np.array(list(each(lambda sinogram: _empty_energy(sinogram, axis, reach), sinograms)))
     joined, apart = energies.sum(axis=0)
     # The rounding of a sinogram of zeros is nobody's evidence.
     return float(max(joined, 0) / apart) if apart > np.finfo(np.float32).tiny else 1.0
@@ -201,6 +214,8 @@ def _misfit(sinograms: list[NDArray[np.float32]], axis: float, reach: float) -> 
 
 def _empty_energy(sinogram: NDArray[np.float32], axis: float, reach: float) -> tuple[float, float]:
     """Return the energy in the empty region of half a turn joined with its mirror, and of the two apart."""
+    from tomoservice.axis._wedge_kernels import empty_energy as kernel
+
     angles, columns = sinogram.shape
     length = fft.next_fast_len(columns, real=True)
     # Above the second, nothing is empty.
@@ -210,17 +225,11 @@ def _empty_energy(sinogram: NDArray[np.float32], axis: float, reach: float) -> t
     spectrum = fft.rfft(seen, length, axis=1)[:, 1 : len(frequency) + 1]
     # From the axis, so that mirroring is taking the complex conjugate.
     spectrum *= np.exp(2j * np.pi * frequency * axis).astype(np.complex64)
-    turn = fft.fft(spectrum, 2 * angles, axis=0)
-    # Harmonics of the whole turn; positive and negative ones contribute alike.
-    harmonic = np.arange(1, angles)
+    turn = fft.fft(np.ascontiguousarray(spectrum.T), 2 * angles, axis=1)
     lowest = min(LOWEST_HARMONIC, max(angles // 10, 1))
-    empty = (harmonic[:, None] > 2 * np.pi * reach * frequency) & (harmonic > lowest)[:, None]
-    positive, negative = turn[1:angles][empty], turn[:angles:-1][empty]
-    # Sums instead of dot products, whose threads (and last digits) would be up to the BLAS library.
-    apart = float((np.abs(positive) ** 2 + np.abs(negative) ** 2).sum(dtype=np.float64))
-    # The second half turn is the mirror of the first: conjugate, and later by half a turn.
-    sign = np.broadcast_to(np.where(harmonic % 2, -1, 1)[:, None], empty.shape)[empty]
-    return apart + 2 * float(((positive * negative).real * sign).sum(dtype=np.float64)), apart
+    first = np.floor(np.maximum(2 * np.pi * reach * frequency, lowest)).astype(np.int64) + 1
+    joined, apart = kernel(turn, first)
+    return float(joined), float(apart)
 
 
 def _fade(columns: int, axis: float, reach: float) -> NDArray[np.float32]:

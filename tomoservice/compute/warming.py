@@ -8,6 +8,7 @@ import logging
 
 import numpy as np
 
+from tomoservice import axis
 from tomoservice.errors import TomoserviceError
 from tomoservice.recon import get_reconstructor, preview
 
@@ -49,13 +50,15 @@ def keep_freed_memory() -> None:
 
 
 def warm_up() -> None:
-    """Import libraries, and load the compiled kernels of the default method (or compile them, once)."""
+    """Import libraries, and load the compiled kernels of the default methods (or compile them, once)."""
     for name in LIBRARIES:
         importlib.import_module(name)
     try:
-        plan = get_reconstructor("fourier").plan(np.linspace(0, 180, ANGLES, endpoint=False), COLUMNS)
+        angles = np.linspace(0, 180, ANGLES, endpoint=False)
+        plan = get_reconstructor("fourier").plan(angles, COLUMNS)
         sinograms = np.ones((1, ANGLES, COLUMNS), np.float32)
         plan.execute(sinograms, COLUMNS / 2)
         preview(plan, sinograms, COLUMNS / 2)
+        axis.fourier(sinograms, angles)
     except TomoserviceError as error:
         logger.warning("the kernels cannot be made ready: %s", error)
