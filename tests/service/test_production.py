@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from sqlalchemy.ext.asyncio import create_async_engine
 from tiled.client import from_uri
 from tiled.structures.core import Spec
 
@@ -255,15 +258,51 @@ def test_several_processes_want_a_database(capsys: pytest.CaptureFixture[str], t
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
-    from tomoservice.service.database import prepare_database
+    from tomoservice.service.app import make_app
 
     for uri, message in (
         ("postgresql://me:geheim@127.0.0.1:1/none", r"me:\*\*\*@127.0.0.1:1/none does not answer"),
         ("mysql://me:geheim@127.0.0.1/none", "has to begin with postgresql://"),
     ):
+        settings = load_settings(flags={"data": tmp_path, "service": {"database": uri}})
         with pytest.raises(SettingsError, match=message) as caught:
-            prepare_database(load_settings(flags={"data": tmp_path, "service": {"database": uri}}))
+            make_app(settings, "key", lambda: "http://127.0.0.1:1")
         assert "geheim" not in str(caught.value)
+
+
+def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    from tomoservice.service.database import prepare_database
+
+    file = tmp_path / "catalog.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        connection.execute("INSERT INTO alembic_version VALUES ('ours')")
+        connection.commit()
+    before = file.read_bytes()
+    with pytest.raises(SettingsError, match="ours"):
+        prepare_database(f"sqlite:///{file}", tmp_path)
+    assert file.read_bytes() == before
+    with pytest.raises(SettingsError, match=r"nowhere/catalog.db does not answer"):
+        prepare_database(f"sqlite:///{tmp_path}/nowhere/catalog.db", tmp_path)
+
+
+def test_a_database_is_made_once_and_is_one_that_tiled_knows(tmp_path: Path) -> None:
+    from tiled.catalog.core import check_catalog_database
+
+    from tomoservice.service.database import prepare_database
+
+    uri = f"sqlite:///{tmp_path}/catalog.db"
+    prepare_database(uri, tmp_path)
+
+    async def check() -> None:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/catalog.db")
+        await check_catalog_database(engine)
+        await engine.dispose()
+
+    asyncio.run(check())
+    before = (tmp_path / "catalog.db").read_bytes()
+    prepare_database(uri, tmp_path)
+    assert (tmp_path / "catalog.db").read_bytes() == before
 
 
 def test_a_configuration_of_ones_own_must_be_readable(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tomoservice.compute.cluster import DaskComputer
 from tomoservice.compute.launch import find_cluster
 from tomoservice.service.answers import explain_errors
 from tomoservice.service.api import office_routes
-from tomoservice.service.database import prepare_database
+from tomoservice.service.database import check_address, prepare_database
 from tomoservice.service.dependencies import keep_dependencies
 from tomoservice.service.describer import Describer
 from tomoservice.service.office import Office, open_office
@@ -55,6 +55,8 @@ class AnyVersionRegistry(ValidationRegistry):
 
 def tiled_configuration(settings: Settings, api_key: str) -> dict[str, Any]:
     """Return the Tiled configuration of the service, filled in from the settings."""
+    if settings.service.database is not None:
+        check_address(settings.service.database.get_secret_value())
     values: dict[str, Any] = {
         "data": str(settings.data_folder),
         "volumes": str(settings.volumes_folder),
@@ -90,8 +92,11 @@ def make_app(
     # Registers the compression filters that detectors use, for whoever reads raw frames through Tiled.
     import hdf5plugin  # noqa: F401
 
-    prepare_database(settings)
-    config = Config.model_validate(tiled_configuration(settings, api_key))
+    configuration = tiled_configuration(settings, api_key)
+    catalog = configuration["catalog"]
+    if not catalog.get("init_if_not_exists"):
+        prepare_database(catalog["uri"], settings.data_folder)
+    config = Config.model_validate(configuration)
     arguments = construct_build_app_kwargs(config)
     tree, tasks = arguments["tree"], arguments["tasks"]
     find = partial(find_cluster, settings.data_folder, settings.compute)
