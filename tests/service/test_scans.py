@@ -47,6 +47,8 @@ def test_what_is_left_out_is_the_middle(scan: Scan) -> None:
     assert scan.sinogram(recipe=FOURIER).title == "Sinogram 192"
     side = scan.preview(recipe={**cropped, "output": {"crop": {"columns": {"start": 20}}}}, view="yz")
     assert repr(side).startswith("<Plane y, z at x = 14: 10 x 48, grey values ")
+    coarse = scan.preview(recipe=cropped, view="xz", max_width=24)
+    assert repr(coarse).startswith("<Plane x, z at y = 24 (binned 2 times): 5 x 24, ")
     some = {"frames": {"angles": {"start": 10, "step": 3}, "exclude": [13]}}
     assert scan.projection(recipe=some).title == "Projection 24"
 

@@ -158,6 +158,7 @@ class Scan:
         recipe: RecipeLike = "default",
         rotation_axis: float | AxisSearch | None = None,
         view: str = "slice",
+        max_width: int | None = None,
     ) -> Picture:
         """Return one slice by a recipe, made now; a notebook shows it.
 
@@ -175,6 +176,9 @@ class Scan:
         view : str
             ``slice``, ``sinogram``, ``recorded-sinogram``, ``projection`` or ``recorded-projection``; ``xz``
             or ``yz`` for a plane along the rotation axis, of larger voxels.
+        max_width : int, optional
+            Columns of the picture, at most; pixels are averaged until it is so. By default all of them, of
+            planes 256.
 
         Raises
         ------
@@ -185,15 +189,17 @@ class Scan:
         """
         chosen = self._recipe(recipe, rotation_axis)
         number = self._middle(chosen, view) if z is None else z
-        content = {"recipe": chosen.dump(), "view": view, "number": number}
+        content = {"recipe": chosen.dump(), "view": view, "number": number, "max_width": max_width}
         answer = ask(
             self._root, f"scans/{self.uid}/preview", content, f"previewing {view} {number} of {self}"
         )
         shape = [int(size) for size in answer.headers["X-Tomo-Shape"].split(",")]
         axis = answer.headers["X-Tomo-Rotation-Axis"]
+        binning = int(answer.headers["X-Tomo-Binning"])
+        kind = TITLES.get(view, view.replace("-", " ").capitalize())
         return Picture(
             image=np.frombuffer(answer.content, answer.headers["X-Tomo-Dtype"]).reshape(shape),
-            title=f"{TITLES.get(view, view.replace('-', ' ').capitalize())} {number}",
+            title=f"{kind} {number}" + (f" (binned {binning} times)" if binning > 1 else ""),
             units=answer.headers["X-Tomo-Units"],
             rotation_axis=float(axis) if axis and view == "slice" else None,
             seconds=json.loads(answer.headers["X-Tomo-Seconds"]),
