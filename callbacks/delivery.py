@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.25
+SOON_S = 15.0
+"""How long after its request a run is looked for at the first pause: its end is on the way."""
 LONGEST_PAUSE_S = 30.0
 PATIENCE_S = 60.0
 """How long a run may lack its stop document before a warning says so."""
@@ -50,6 +52,7 @@ class Delivery:
         self._closing = threading.Event()
         self._said: set[str] = set()
         self._troubled: set[str] = set()
+        self._soon = False
         self._thread = threading.Thread(target=self._deliver, name="tomoservice-delivery", daemon=True)
         self._thread.start()
 
@@ -80,7 +83,7 @@ class Delivery:
                     self._say_what_is_left()
                 self._disconnect()
                 return
-            pause = FIRST_PAUSE_S if finished else min(2 * pause, LONGEST_PAUSE_S)
+            pause = FIRST_PAUSE_S if finished or self._soon else min(2 * pause, LONGEST_PAUSE_S)
             if self._wake.wait(None if finished else pause):
                 pause = FIRST_PAUSE_S
 
@@ -100,6 +103,7 @@ class Delivery:
 
     def _round(self) -> bool:
         """Try to deliver every request once; tell whether none is left."""
+        self._soon = False
         known = [
             self._guarded(f"run {request.run_uid}", partial(self._read_recipe, request))
             for request in self._spool.pending()
@@ -152,10 +156,10 @@ class Delivery:
             try:
                 run = find_run(self._root, request.run_uid)
             except NotFoundError:
-                self._say_if_overdue(request)
+                self._wait_for(request)
                 return False
             if "stop" not in run.metadata:
-                self._say_if_overdue(request)
+                self._wait_for(request)
                 return False
             self._create(request)
         except NotAllowedError as error:
@@ -211,8 +215,12 @@ class Delivery:
         self._said -= {key, f"{key} unanswered"}
         self._said = {topic for topic in self._said if not topic.startswith(f"run {request.run_uid}:")}
 
-    def _say_if_overdue(self, request: ReconstructionRequest) -> None:
-        if time.time() - request.requested_at > PATIENCE_S:
+    def _wait_for(self, request: ReconstructionRequest) -> None:
+        """Take note that a run is not complete yet."""
+        waited = time.time() - request.requested_at
+        if waited < SOON_S:
+            self._soon = True
+        if waited > PATIENCE_S:
             self._say_once(
                 request.reconstruction_id,
                 "run %s is not complete in %s/%s; its reconstruction waits until it is",

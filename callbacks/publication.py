@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from callbacks.encoding import decode
@@ -14,10 +14,11 @@ from tomoservice.errors import CatalogError, ServiceUnavailableError, Tomoservic
 
 logger = logging.getLogger(__name__)
 
-NOTES = (SENDING, TAKEN, REFUSED)
+UNREADABLE = "unreadable"
+NOTES = (SENDING, TAKEN, REFUSED, UNREADABLE)
 """Lines of a journal that are no documents."""
 AT_ONCE = 1
-"""Batch size with which nothing waits for a stop document that will not come."""
+"""Batch size with which nothing waits for what comes after it."""
 
 
 class Publication:
@@ -28,7 +29,7 @@ class Publication:
     journal : Journal
         Where the documents are.
     batch_size : int
-        How many events or frames are sent together.
+        How many events are sent together, of a run that is over.
     """
 
     def __init__(self, journal: Journal, batch_size: int) -> None:
@@ -67,9 +68,6 @@ class Publication:
             Somebody else is writing this run.
         """
         ended = self.journal.ended
-        if ended and not self.journal.stopped and self._batch_size != AT_ONCE:
-            self._batch_size = AT_ONCE
-            self.start_over()
         if self._write is None:
             if self._is_complete(raw):
                 logger.info("run %s is in Tiled already", self.journal.uid)
@@ -77,9 +75,9 @@ class Publication:
                 return True
             self._write = self._writer(raw)
         while lines := self.journal.read(self._position):
-            for line in lines:
-                self._send(line)
-                self._position += len(line)
+            for name, doc in joined(self._read(line) for line in lines):
+                self._send(name, doc)
+            self._position += sum(map(len, lines))
         if ended:
             self._finish()
         return ended
@@ -106,17 +104,23 @@ class Publication:
 
         if not self.journal.marked:
             self.journal.note(SENDING)
-        write: Callable[[str, dict[str, Any]], None] = TiledWriter(
-            raw.container(), batch_size=self._batch_size
-        )
+        # What goes on is seen at once: the first flats, and every event of a step scan. Nor may anything wait
+        # for a stop document that will not come.
+        size = self._batch_size if self.journal.stopped else AT_ONCE
+        write: Callable[[str, dict[str, Any]], None] = TiledWriter(raw.container(), batch_size=size)
         return write
 
-    def _send(self, line: bytes) -> None:
+    def _read(self, line: bytes) -> tuple[str, dict[str, Any]]:
+        try:
+            return decode(line)
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            self._leave_out(UNREADABLE, error)
+            return UNREADABLE, {}
+
+    def _send(self, name: str, doc: dict[str, Any]) -> None:
         from tomoservice.catalog.transport import ConflictError, NotAllowedError, translated
 
-        name = "unreadable"
         try:
-            name, doc = decode(line)
             if name not in NOTES and self._write is not None:
                 with translated(f"publishing run {self.journal.uid}"):
                     self._write(name, doc)
@@ -154,6 +158,51 @@ class Publication:
             len(self._left_out),
             place,
         )
+
+
+def joined(
+    documents: Iterable[tuple[str, dict[str, Any]]],
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Put neighbouring stream datums of the same file together, as far as they are there already.
+
+    Other documents keep their places among them.
+    """
+    waiting: dict[str, dict[str, Any]] = {}
+    for name, doc in documents:
+        if name != "stream_datum":
+            yield from _taken(waiting)
+            yield name, doc
+            continue
+        key = str(doc.get("stream_resource"))
+        before = waiting.get(key)
+        together = None if before is None else _together(before, doc)
+        if before is not None and together is None:
+            yield from _taken(waiting)
+        waiting[key] = together or doc
+    yield from _taken(waiting)
+
+
+def _taken(waiting: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for doc in waiting.values():
+        yield "stream_datum", doc
+    waiting.clear()
+
+
+def _together(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
+    """Return one stream datum for two, or None if the second does not go on where the first ends."""
+    try:
+        goes_on = first["descriptor"] == second["descriptor"] and all(
+            first[key]["stop"] == second[key]["start"] for key in ("indices", "seq_nums")
+        )
+    except (KeyError, TypeError):
+        # Whoever takes it says what is wrong with it.
+        return None
+    if not goes_on:
+        return None
+    ends = {
+        key: {"start": first[key]["start"], "stop": second[key]["stop"]} for key in ("indices", "seq_nums")
+    }
+    return {**second, **ends}
 
 
 def _cause(error: Exception) -> BaseException:

@@ -123,7 +123,7 @@ def test_frames_appear_while_the_run_goes_on(
     quiet_service: RunningService, tomo: Tomo, raw_folder: Path, spool: Path
 ) -> None:
     docs = list(documents(SmallScan(angles=20), raw_folder))
-    with RunPublisher(quiet_service.uri, quiet_service.api_key, spool=spool, batch_size=1) as publisher:
+    with RunPublisher(quiet_service.uri, quiet_service.api_key, spool=spool) as publisher:
         uid = send(publisher, docs[:-3])
         wait_for(lambda: arrived(tomo, uid, "primary", "internal"))
         assert stored(tomo, uid)["flat"]["camera_image"].shape == (3, 16, 32)
