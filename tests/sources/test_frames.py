@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tomoservice.errors import InputError
 from tomoservice.sources.frames import LazyFrames, join, leading_selections, shorten, take
-from tomoservice.sources.hdf5 import open_frames
+from tomoservice.sources.hdf5 import find_dataset, open_frames, open_hdf5
 from tomoservice.sources.tiff import tiff_frames
 
 SHAPE = (12, 5, 7)
@@ -179,3 +179,23 @@ def test_parts_of_different_sizes_are_not_joined(stacks: dict[str, LazyFrames]) 
 def test_what_is_no_stack_of_numbers_is_refused(tmp_path: Path, make: Callable[[], NDArray[Any]]) -> None:
     with h5py.File(tmp_path / "no.h5", "w") as file, pytest.raises(InputError, match=r"no\.h5"):
         open_frames(file.create_dataset("data", data=make()))
+
+
+@pytest.mark.parametrize(
+    ("chunks", "compression", "kept"),
+    [((1, 8, 16), None, False), ((2, 4, 16), None, False), ((2, 4, 16), "gzip", True), (None, None, True)],
+)
+def test_chunks_are_kept_only_where_they_have_to_be_read_wholly(
+    tmp_path: Path, chunks: tuple[int, ...] | None, compression: str | None, kept: bool
+) -> None:
+    frames = np.arange(6 * 8 * 16, dtype=np.uint16).reshape(6, 8, 16)
+    with h5py.File(tmp_path / "inner.h5", "w") as file:
+        file.create_dataset("entry/data", data=frames, chunks=chunks, compression=compression)
+    with h5py.File(tmp_path / "outer.h5", "w") as file:
+        file["link"] = h5py.ExternalLink("inner.h5", "/entry/data")
+    for name, path in (("inner.h5", "entry/data"), ("outer.h5", "link")):
+        with open_hdf5(tmp_path / name) as file:
+            for _ in range(2):
+                found = find_dataset(file, path)
+                assert (found.id.get_access_plist().get_chunk_cache()[1] > 0) is kept
+                assert np.array_equal(open_frames(found)[1:5, 3:7], frames[1:5, 3:7])
