@@ -61,6 +61,9 @@ SLACK_S = 300.0
 STOP_S = 1.0
 """How long to wait for each thread when the service ends: what they ask it for may never be answered."""
 LEASE_S = 10.0
+GIVE_WAY_S = 0.45
+"""How long a queued reconstruction is left to the conductor, who opens the same run: together, both are slow.
+It is readable within a second all the same."""
 
 Mark = tuple[object, ...]
 
@@ -109,6 +112,8 @@ class Describer:
         # What has been seen to, as it was then, as long as searches find it; and what is to be tried again.
         self._settled: dict[str, Mark] = {}
         self._pending: dict[str, None] = {}
+        # When queued ones were seen first.
+        self._seen: dict[str, float] = {}
         self._since = 0.0
         self._root: Any = None
         self._thread = threading.Thread(target=self._run, name="describer", daemon=True)
@@ -147,30 +152,40 @@ class Describer:
         pending = tuple(self._pending)
         for path, node in nodes.items():
             if path not in pending and self._settled.get(path) != _mark(node):
-                self._see_to(bench, path, node)
+                self._see_to_in_time(bench, path, node)
         for path in pending:
             if path in nodes:
-                self._see_to(bench, path, nodes[path])
+                self._see_to_in_time(bench, path, nodes[path])
             else:
                 with boundary(path):
                     self._see_to_again(bench, path)
         self._settled = {path: mark for path, mark in self._settled.items() if path in nodes}
         self._since = now
 
+    def _see_to_in_time(self, bench: Workbench, path: str, node: Any) -> None:
+        """See to a node, to one that is queued only after a moment."""
+        now = time.monotonic()
+        if _mark(node)[0] == State.QUEUED and now - self._seen.setdefault(path, now) < GIVE_WAY_S:
+            self._pending[path] = None
+            self._lookout.again(GIVE_WAY_S)
+        else:
+            self._see_to(bench, path, node)
+
     def _see_to_again(self, bench: Workbench, path: str) -> None:
-        """See to one that searches do not find any more, because it is older than the last of them."""
+        """See to one that searches do not find any more: older than the last of them, or being worked on."""
         try:
             node = child(self._root, *path.split("/"))
         except NotFoundError:
             self._forget(path)
             return
-        if _mark(node)[0] in (State.VIRTUAL, State.QUEUED):
-            self._see_to(bench, path, node)
+        if _mark(node)[0] in (State.VIRTUAL, State.QUEUED, State.RUNNING):
+            self._see_to_in_time(bench, path, node)
         else:
             self._forget(path)
 
     def _forget(self, path: str) -> None:
         self._pending.pop(path, None)
+        self._seen.pop(path, None)
         self._outlines.forget(path)
 
     def _see_to(self, bench: Workbench, path: str, node: Any) -> None:
