@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.25
 SOON_S = 15.0
 """How long after its request a run is looked for at the first pause: its end is on the way."""
+FEW = 8
+"""Requests of which each may be looked for so often."""
 LONGEST_PAUSE_S = 30.0
 PATIENCE_S = 60.0
 """How long a run may lack its stop document before a warning says so."""
@@ -52,7 +54,7 @@ class Delivery:
         self._closing = threading.Event()
         self._said: set[str] = set()
         self._troubled: set[str] = set()
-        self._soon = False
+        self._soon = self._few = False
         self._thread = threading.Thread(target=self._deliver, name="tomoservice-delivery", daemon=True)
         self._thread.start()
 
@@ -112,6 +114,7 @@ class Delivery:
         requests = [request for request in self._spool.pending() if not _is_in_file(request)]
         if not requests:
             return all(known)
+        self._few = len(requests) <= FEW
         if not self._answers():
             return False
         # One that gave trouble does not keep the others waiting.
@@ -218,7 +221,7 @@ class Delivery:
     def _wait_for(self, request: ReconstructionRequest) -> None:
         """Take note that a run is not complete yet."""
         waited = time.time() - request.requested_at
-        if waited < SOON_S:
+        if waited < SOON_S and self._few:
             self._soon = True
         if waited > PATIENCE_S:
             self._say_once(

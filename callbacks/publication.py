@@ -19,6 +19,8 @@ NOTES = (SENDING, TAKEN, REFUSED, UNREADABLE)
 """Lines of a journal that are no documents."""
 AT_ONCE = 1
 """Batch size with which nothing waits for what comes after it."""
+BACKLOG = 64 * 1024
+"""Bytes of documents of which there may be more than can be sent one at a time."""
 
 
 class Publication:
@@ -29,7 +31,7 @@ class Publication:
     journal : Journal
         Where the documents are.
     batch_size : int
-        How many events are sent together, of a run that is over.
+        How many events are sent together, of a run that is over or behind.
     """
 
     def __init__(self, journal: Journal, batch_size: int) -> None:
@@ -37,6 +39,8 @@ class Publication:
         self._batch_size = batch_size
         self._position = 0
         self._left_out: list[str] = []
+        self._started_over = False
+        self._sent_together = AT_ONCE
         self._write: Callable[[str, dict[str, Any]], None] | None = None
 
     @property
@@ -49,6 +53,7 @@ class Publication:
         self._write = None
         self._position = 0
         self._left_out.clear()
+        self._started_over = True
 
     def advance(self, raw: RawRuns) -> bool:
         """Send what is new; tell whether the run is finished and its journal gone.
@@ -68,6 +73,8 @@ class Publication:
             Somebody else is writing this run.
         """
         ended = self.journal.ended
+        if ended and not self.journal.stopped and self._sent_together > AT_ONCE:
+            self.start_over()
         if self._write is None:
             if self._is_complete(raw):
                 logger.info("run %s is in Tiled already", self.journal.uid)
@@ -104,11 +111,23 @@ class Publication:
 
         if not self.journal.marked:
             self.journal.note(SENDING)
-        # What goes on is seen at once: the first flats, and every event of a step scan. Nor may anything wait
-        # for a stop document that will not come.
-        size = self._batch_size if self.journal.stopped else AT_ONCE
-        write: Callable[[str, dict[str, Any]], None] = TiledWriter(raw.container(), batch_size=size)
+        self._sent_together = self._chosen_size()
+        write: Callable[[str, dict[str, Any]], None] = TiledWriter(
+            raw.container(), batch_size=self._sent_together
+        )
         return write
+
+    def _chosen_size(self) -> int:
+        """Return how many events are sent together."""
+        if self.journal.stopped:
+            return self._batch_size
+        if self.journal.ended:
+            # Nothing may wait for a stop document that will not come.
+            return AT_ONCE
+        # What goes on is seen at once: the first flats, and every event of a step scan. Not so if much is
+        # waiting already, or has been sent before: one at a time would not catch up.
+        is_behind = self._started_over or self.journal.has_more(BACKLOG)
+        return self._batch_size if is_behind else AT_ONCE
 
     def _read(self, line: bytes) -> tuple[str, dict[str, Any]]:
         try:

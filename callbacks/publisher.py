@@ -54,7 +54,7 @@ class RunPublisher(SpoolingCallback):
     raw_path : str
         Container of the runs.
     batch_size : int
-        How many events are sent together, of a run that is over. What goes on is sent as it comes.
+        How many events are sent together, of a run that is over or behind. What goes on is sent as it comes.
     go_on : bool
         Whether runs of which an earlier process has kept the beginning go on here, as they do where documents
         come from elsewhere. A run does not outlive the process of its RunEngine.

@@ -57,7 +57,7 @@ class Publishing:
     raw : RawRuns
         Where they go.
     batch_size : int
-        How many events are sent together, of a run that is over.
+        How many events are sent together, of a run that is over or behind.
     """
 
     def __init__(self, folder: Path, raw: RawRuns, batch_size: int) -> None:

@@ -223,6 +223,30 @@ def test_a_plane_needs_no_more_projections_than_its_pixels(scan: TomoScan) -> No
     assert (coarse.frames.angles.start, coarse.frames.exclude) == (2, (7,))
 
 
+def test_projections_that_are_excluded_are_not_all_that_is_left(scan: TomoScan) -> None:
+    previewer = Previewer(scan)
+    recipe = parse_recipe({**AXIS, "frames": {"exclude": list(range(0, ANGLES, 3))}})
+    assert coarser(previewer.plan(recipe), 12, 2**40)[0].frames.angles.step == 2
+    assert previewer.plane(recipe, Across.Y, 5, max_width=12).image.shape == (ROWS // 4, COLUMNS // 4)
+
+
+def test_a_crop_at_the_end_is_inside_the_coarse_slice_too(scan: TomoScan) -> None:
+    crop = {"rows": {"start": 47}, "columns": {"start": 0, "stop": 48}}
+    recipe = parse_recipe({**AXIS, "frames": {"columns": {"stop": 48}}, "output": {"crop": crop}})
+    plan = Previewer(scan).plan(recipe)
+    coarse, binning = coarser(plan, 13, 2**40)
+    kept = coarse.output.crop
+    assert (binning, kept.rows.start, kept.columns.stop) == (4, 11, 12)
+    found = Previewer(scan).plane(recipe, Across.X, 30, max_width=13)
+    assert found.image.shape == (ROWS // 4, 1)
+
+
+def test_little_of_a_slice_does_not_take_all_of_it(scan: TomoScan) -> None:
+    crop = {"rows": {"start": 20, "stop": 28}, "columns": {"start": 20, "stop": 28}}
+    plan = Previewer(scan).plan(parse_recipe({**AXIS, "output": {"crop": crop}}))
+    assert [coarser(plan, width, 2**40)[1] for width in (24, 12, 8)] == [1, 2, 3]
+
+
 def test_planes_fit_the_memory(scan: TomoScan) -> None:
     plan = Previewer(scan).plan(parse_recipe(AXIS))
     assert [coarser(plan, COLUMNS, memory)[1] for memory in (2**40, 200_000, 1)] == [1, 3, ROWS]

@@ -167,8 +167,8 @@ class Scan:
         Parameters
         ----------
         z : int, optional
-            Slice of the volume; the middle one by default. For planes their place along y or x, for
-            projections the number of one.
+            Slice of the volume; the middle one by default. For planes their place along y or x, by default
+            the middle of the detector's width; for projections the number of one.
         recipe : Recipe, mapping, Path or str
             What to do: a recipe, its content, a file, or the name of a saved or a shipped one.
         rotation_axis : float or AxisSearch, optional

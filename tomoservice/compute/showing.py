@@ -102,9 +102,10 @@ def show(bench: Workbench, line: Line, order: PreviewOrder) -> Shown:
         preview = _look(previewer, line, recipe, order)
     image = preview.image
     if order.view in PLANES:
-        # It was made as small as it is wanted.
-        binning, smaller = preview.binning, image
-        full_shape = (image.shape[0] * binning, image.shape[1] * binning)
+        # It was made as small as it is wanted, unless there are too few slices to bin.
+        further = binning_for(image.shape[1], order.max_width or PLANE_WIDTH)
+        binning, smaller = preview.binning * further, binned(image, further)
+        full_shape = (image.shape[0] * preview.binning, image.shape[1] * preview.binning)
     else:
         binning = binning_for(image.shape[1], order.max_width)
         full_shape, smaller = (image.shape[0], image.shape[1]), binned(image, binning)

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from tomoservice.geometry import axis_to_selection
+from tomoservice.pipeline.options import slice_size
 from tomoservice.pipeline.plan import FLOAT_BYTES, Plan
 from tomoservice.recipe import Recipe
 from tomoservice.recipe.stages.frames import Frames, Range
@@ -14,6 +16,8 @@ from tomoservice.recipe.stages.output import Crop
 
 LARGEST_BINNING = 32
 """As the recipe's frames have it."""
+CROPPED = 2
+"""How many times wider than the plane a slice that is cropped may be computed."""
 COPIES = 3
 """Sizes of the sinograms that are held: as recorded, corrected, and while they are."""
 
@@ -54,14 +58,16 @@ def coarser(plan: Plan, max_width: int, memory_bytes: int) -> tuple[Recipe, int]
     """
     given = plan.resolved.frames.binning
     most = max(min(LARGEST_BINNING // given, plan.shape[0]), 1)
-    binning = min(max(math.ceil(max(plan.shape[1:]) / max_width), 1), most)
+    # However little is kept of a slice, the whole of it is computed.
+    wanted = max(math.ceil(max(plan.shape[1:]) / max_width), math.ceil(plan.size / (CROPPED * max_width)))
+    binning = min(max(wanted, 1), most)
     while binning < most and _bytes(plan, binning) > memory_bytes:
         binning += 1
     if binning == 1:
         return plan.resolved, 1
     frames = plan.resolved.frames
     step = frames.angles.step * _step(plan, binning)
-    crop = plan.resolved.output.crop
+    crop, size = plan.resolved.output.crop, _size(plan, given * binning)
     return (
         plan.resolved.changed(
             frames=Frames(
@@ -73,7 +79,9 @@ def coarser(plan: Plan, max_width: int, memory_bytes: int) -> tuple[Recipe, int]
             ),
             output=plan.resolved.output.model_copy(
                 update={
-                    "crop": Crop(rows=_binned(crop.rows, binning), columns=_binned(crop.columns, binning))
+                    "crop": Crop(
+                        rows=_binned(crop.rows, binning, size), columns=_binned(crop.columns, binning, size)
+                    )
                 }
             ),
         ),
@@ -97,9 +105,23 @@ def _step(plan: Plan, binning: int) -> int:
     angles = selection.angles_deg
     half_turns = max(abs(float(angles[-1] - angles[0])) / 180, 1.0)
     needed = math.ceil(math.pi / 2 * half_turns * selection.width / binning)
-    return max(angles.size // needed, 1)
+    frames = plan.resolved.frames
+    for step in range(angles.size // needed, 1, -1):
+        # Those that are left out may be just every n-th.
+        kept = np.arange(frames.angles.start, selection.projections[-1] + 1, frames.angles.step * step)
+        if np.isin(kept, selection.projections).sum() >= needed:
+            return step
+    return 1
 
 
-def _binned(kept: Range, binning: int) -> Range:
-    start = kept.start // binning
-    return Range(start=start, stop=None if kept.stop is None else max(kept.stop // binning, start + 1))
+def _size(plan: Plan, binning: int) -> int:
+    """Return the edge of a slice of binned frames."""
+    columns, half = plan.selection.columns, plan.resolved.reconstruction.half_acquisition == "on"
+    axis = axis_to_selection(plan.rotation_axis, columns.start, binning)
+    return slice_size((columns.stop - columns.start) // binning, axis, half_acquisition=half)
+
+
+def _binned(kept: Range, binning: int, size: int) -> Range:
+    start = min(kept.start // binning, size - 1)
+    stop = None if kept.stop is None else min(max(kept.stop // binning, start + 1), size)
+    return Range(start=start, stop=stop)

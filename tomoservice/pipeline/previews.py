@@ -1,4 +1,4 @@
-"""Single slices, sinograms and projections for whoever turns knobs: what a change does not touch is kept.
+"""Slices, planes, sinograms and projections for whoever turns knobs: what a change does not touch is kept.
 
 Moving the rotation axis costs one back-projection; another removal of stripes does not read the scan again.
 """
@@ -48,7 +48,7 @@ PLANS = 8
 ROWS_AT_ONCE = 16
 """Groups of slices that are reconstructed between two looks whether they are still wanted."""
 CACHE_SHARE = 4
-"""Part of the memory budget that kept frames and sinograms may take: one over this."""
+"""Part of the memory budget that kept frames, sinograms and volumes may take: one over this."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Preview:
     """A picture, and what was done for it."""
 
     image: NDArray[np.float32]
-    """(y, x) slice, (angle, column) sinogram or (row, column) projection."""
+    """(y, x) slice, (z, x) or (z, y) plane, (angle, column) sinogram or (row, column) projection."""
     resolved: Recipe
     """The recipe with every automatic value filled in."""
     notes: tuple[str, ...]
@@ -87,7 +87,7 @@ class Previewer:
         self._grounds: _Cache[Groundwork] = _Cache(count=4)
         self._axes: _Cache[AxisResult] = _Cache(count=16)
         self._recorded: _Cache[Block] = _Cache(size=cache // 2, size_of=lambda block: block.sinograms.nbytes)
-        self._sinograms: _Cache[NDArray[np.float32]] = _Cache(size=cache // 2, size_of=lambda one: one.nbytes)
+        self._sinograms: _Cache[NDArray[np.float32]] = _Cache(size=cache // 4, size_of=lambda one: one.nbytes)
         self._volumes: _Cache[NDArray[np.float32]] = _Cache(size=cache // 4, size_of=lambda one: one.nbytes)
         self._plans: _Cache[ReconstructionPlan] = _Cache(count=PLANS)
 

@@ -163,9 +163,9 @@ class Describer:
         self._since = now
 
     def _see_to_in_time(self, bench: Workbench, path: str, node: Any) -> None:
-        """See to a node, to one that is queued only after a moment."""
+        """See to a node, to one that a conductor takes or has taken only after a moment."""
         now = time.monotonic()
-        if _mark(node)[0] == State.QUEUED and now - self._seen.setdefault(path, now) < GIVE_WAY_S:
+        if _mark(node)[0] != State.VIRTUAL and now - self._seen.setdefault(path, now) < GIVE_WAY_S:
             self._pending[path] = None
             self._lookout.again(GIVE_WAY_S)
         else:

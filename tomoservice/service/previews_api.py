@@ -105,7 +105,7 @@ class AxisAnswer(Answer):
     "/scans/{run_uid}/preview", responses=PICTURE, response_class=Response, dependencies=[needs(COMPUTE)]
 )
 async def preview(run: TheRun, wanted: PreviewRequest, request: Request, office: TheOffice) -> Response:
-    """Return a slice, sinogram or projection of a run by a recipe.
+    """Return a slice, plane, sinogram or projection of a run by a recipe.
 
     A change of the recipe computes only what depends on it. A request that is given up by its client is
     given up by the workers as well. Shape, type, units, the rotation axis and the seconds of each stage

@@ -13,6 +13,7 @@ import { COLOURS } from "../viewer/colours";
 import { ImageCanvas } from "../viewer/ImageCanvas";
 import { Levels } from "../viewer/Levels";
 import { lengthText } from "../viewer/lengths";
+import { PlaneCaption } from "../viewer/PlaneCaption";
 import type { Place } from "../viewer/PointerProbe";
 import { Busy } from "../ui/controls";
 import { digits } from "../ui/format";
@@ -157,20 +158,7 @@ function Plane({ axis, node, whole, levels, point, window: shown, colours, onPoi
         )}
         {plane.error && <div className="message">{plane.error.message}</div>}
       </div>
-      <figcaption className="row">
-        <strong>{axis}</strong>
-        <input
-          type="range"
-          aria-label={`Position along ${axis}`}
-          min={0}
-          max={size - 1}
-          value={point[axis]}
-          onChange={(event) => onPoint({ [axis]: Number(event.target.value) })}
-        />
-        <span className="number faint">
-          {point[axis]} / {size - 1}
-        </span>
-      </figcaption>
+      <PlaneCaption axis={axis} at={point[axis]} size={size} onMove={(place) => onPoint({ [axis]: place })} />
     </figure>
   );
 }

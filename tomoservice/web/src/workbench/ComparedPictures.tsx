@@ -35,7 +35,7 @@ export function ComparedPictures({ scene, comparison, onShown, ...tools }: Props
     [scan.run_uid, comparison.recipe, view, number],
   );
   // One after the other: two at a time would make both slower.
-  const other = usePreview(wanted, scene.live && !preview.busy, scene.screen);
+  const other = usePreview(wanted, scene.live && !preview.busy && !preview.stale, scene.screen);
   const link = useMemo(() => new Link(), []);
   const mine = preview.shown?.picture;
   const theirs = other.shown?.picture;

@@ -10,6 +10,7 @@ import { PLANES } from "../api/volumes";
 import type { Picture } from "../image/picture";
 import { Crosshair } from "../viewer/Crosshair";
 import { ImageCanvas } from "../viewer/ImageCanvas";
+import { PlaneCaption } from "../viewer/PlaneCaption";
 import { Busy } from "../ui/controls";
 
 interface Props {
@@ -22,8 +23,10 @@ interface Props {
 export function ThreePlanes({ scene, slice, pixelUm, onProbe }: Props) {
   const { preview, live } = scene;
   // One after the other: the two along the axis are of the same volume, and the slice matters most.
-  const front = usePreview(usePlaneOf(scene, "xz"), live && !preview.busy, scene.screen);
-  const side = usePreview(usePlaneOf(scene, "yz"), live && !preview.busy && !front.busy, scene.screen);
+  const first = live && !preview.busy && !preview.stale;
+  const front = usePreview(usePlaneOf(scene, "xz"), first, scene.screen);
+  const then = first && (front.error !== undefined || (front.shown !== undefined && !front.stale));
+  const side = usePreview(usePlaneOf(scene, "yz"), then, scene.screen);
   const shared = { scene, pixelUm, onProbe };
   return (
     <div className="planes">
@@ -112,20 +115,7 @@ function Along({ preview, ...shared }: AlongProps) {
           </div>
         )}
       </div>
-      <figcaption className="row">
-        <strong>{along}</strong>
-        <input
-          type="range"
-          aria-label={`Position along ${along}`}
-          min={0}
-          max={sizes[along] - 1}
-          value={at[along]}
-          onChange={(event) => goTo({ [along]: Number(event.target.value) })}
-        />
-        <span className="number faint">
-          {at[along]} / {sizes[along] - 1}
-        </span>
-      </figcaption>
+      <PlaneCaption axis={along} at={at[along]} size={sizes[along]} onMove={(place) => goTo({ [along]: place })} />
     </figure>
   );
 }

@@ -28,6 +28,7 @@ interface Props {
 export function ViewerBar({ scene, tool, onTool }: Props) {
   const { bench, live, setLive } = scene;
   const { view, look } = bench;
+  const planes = view.view === "planes" && !scene.comparison;
   return (
     <div className="viewer-bar">
       <select
@@ -47,14 +48,14 @@ export function ViewerBar({ scene, tool, onTool }: Props) {
           glyph="ruler"
           label="Profile along a line"
           pressed={tool === "profile"}
-          disabled={view.view === "planes"}
+          disabled={planes}
           onClick={() => onTool(tool === "profile" ? "pan" : "profile")}
         />
         <IconButton
           glyph="square"
           label="Values in a rectangle"
           pressed={tool === "region"}
-          disabled={view.view === "planes"}
+          disabled={planes}
           onClick={() => onTool(tool === "region" ? "pan" : "region")}
         />
         <select aria-label="Colours" value={view.colours} onChange={(event) => look({ colours: event.target.value })}>

@@ -88,11 +88,10 @@ export function usePreview(wanted: PreviewWanted | undefined, live: boolean, scr
 
   const { shown, error, failed } = state;
   const current = shown !== undefined && JSON.stringify(shown.wanted) === key;
-  const there = useRef(current);
-  there.current = current;
   useEffect(() => {
-    if (live && key && !there.current) refresh();
-  }, [live, key, refresh]);
+    // Also when a late answer to what was wanted before takes the place of what is wanted again.
+    if (live && key && !current) refresh();
+  }, [live, key, current, refresh]);
 
   useEffect(() => {
     if (!current || !shown || shown.picture.exact) return undefined;

@@ -8,6 +8,7 @@ import { useAccess } from "../account/access";
 import { ApiError } from "../api/http";
 import type { PreviewWanted } from "../api/previews";
 import type { Proposal, ScanDetail } from "../api/types";
+import type { Picture } from "../image/picture";
 import { percentiles, type Range } from "../image/statistics";
 import type { PictureView, View } from "../recipe/address";
 import { isObject, type Recipe } from "../recipe/recipe";
@@ -76,8 +77,8 @@ export function useScene(
 ): Scene {
   const bench = useWorkbench(stages, defaults, proposal?.recipe ?? defaults);
   const { view } = bench;
-  const [sliceShape, setSliceShape] = useState<[number, number]>();
-  const places = usePlaces(scan, bench, sliceShape);
+  const [known, setKnown] = useState<KnownShape>();
+  const places = usePlaces(scan, bench, known);
   const picture = pictureOf(view.view);
   const { number, count, goTo, step } = numbersOf(places, coordinateOf(picture));
   const [live, setLive] = useState(true);
@@ -101,7 +102,7 @@ export function useScene(
   const measured = shown?.wanted.view === picture;
   useEffect(() => setLevels(measured ? window : undefined), [measured, window]);
   useEffect(() => {
-    if (shown?.wanted.view === "slice") setSliceShape([shown.picture.fullRows, shown.picture.fullColumns]);
+    if (shown) setKnown((before) => shapeOf(shown.wanted, shown.picture) ?? before);
   }, [shown]);
 
   return {
@@ -135,6 +136,10 @@ export function pictureOf(view: View): PictureView {
   return view === "planes" ? "slice" : view;
 }
 
+function isProjection(view: PictureView): boolean {
+  return coordinateOf(view) === "angle";
+}
+
 /** What the number of a picture counts: voxels along an axis of the volume, or projections. */
 export type Coordinate = "z" | "y" | "x" | "angle";
 
@@ -160,11 +165,35 @@ export interface Places {
 
 const COORDINATES = ["z", "y", "x", "angle"] as const satisfies Coordinate[];
 
-/** Return where one looks: where it was said, or in the middle. `shape` is that of a slice, once it is known. */
-function usePlaces(scan: ScanDetail, bench: Workbench, shape: [number, number] | undefined): Places {
+/** Shape of a slice, as a picture has shown it: larger than the detector where half of the sample is seen at a time. */
+interface KnownShape {
+  shape: [number, number];
+  /** What of the recipe it depends on. */
+  by: string;
+}
+
+/** Return what a picture tells of the shape of slices, if it does. */
+function shapeOf({ view, recipe }: PreviewWanted, { fullRows, fullColumns }: Picture): KnownShape | undefined {
+  const by = shapedBy(recipe);
+  if (view === "slice") return { shape: [fullRows, fullColumns], by };
+  if (coordinateOf(view) === "z" || isProjection(view) || isCropped(recipe)) return undefined;
+  return { shape: [fullColumns, fullColumns], by };
+}
+
+function shapedBy({ frames, output, reconstruction }: Recipe): string {
+  return JSON.stringify([frames, isObject(output) ? output.crop : undefined, reconstruction]);
+}
+
+function isCropped({ output }: Recipe): boolean {
+  const crop = isObject(output) && isObject(output.crop) ? output.crop : {};
+  return [crop.rows, crop.columns].some((range) => isObject(range) && (range.start || typeof range.stop === "number"));
+}
+
+/** Return where one looks: where it was said, or in the middle. */
+function usePlaces(scan: ScanDetail, bench: Workbench, known: KnownShape | undefined): Places {
   const { recipe, view, look } = bench;
   return useMemo(() => {
-    const [rows, columns] = shape ?? sliceShape(scan, recipe);
+    const [rows, columns] = known?.by === shapedBy(recipe) ? known.shape : sliceShape(scan, recipe);
     const sizes = { z: sliceCount(scan, recipe), y: rows, x: columns, angle: Math.max(1, scan.projections ?? 1) };
     const inside = (one: Coordinate, place: number) => Math.min(sizes[one] - 1, Math.max(0, Math.floor(place)));
     const middle = (one: Coordinate) => (one === "angle" ? 0 : Math.floor(sizes[one] / 2));
@@ -175,7 +204,7 @@ function usePlaces(scan: ScanDetail, bench: Workbench, shape: [number, number] |
       look(Object.fromEntries(asked.map((one) => [one, inside(one, changes[one] ?? 0)])));
     };
     return { at, sizes, goTo };
-  }, [scan, recipe, view, look, shape]);
+  }, [scan, recipe, view, look, known]);
 }
 
 function numbersOf({ at, sizes, goTo }: Places, one: Coordinate) {
