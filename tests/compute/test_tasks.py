@@ -67,6 +67,30 @@ def test_a_reader_opens_the_store_while_it_is_claimed(
     assert store.markers()[0].attempt == 1
 
 
+def test_a_claim_between_opening_the_store_and_looking_at_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "volume"
+    plan = SimpleNamespace(shape=SHAPE, chunks=CHUNKS, dtype="float32")
+    planned: Any = SimpleNamespace(plan=plan, identity="same")
+    belong_to, claims = SlabStore.belong_to, [1, 2]
+
+    def claimed_first(store: SlabStore, identity: str) -> None:
+        if claims:
+            SlabStore.create(folder, SHAPE, CHUNKS, attempt=claims.pop(0))
+        belong_to(store, identity)
+
+    monkeypatch.setattr(SlabStore, "belong_to", claimed_first)
+    store = _open(order(folder), planned, None)
+    assert claims == []
+    sink = _Sink(store, order(folder), None, "same")
+    # once while its pixels were computed, and again while it opens the store anew
+    SlabStore.open(folder, attempt=3)
+    claims.append(4)
+    sink(FIRST, pixels(1.0))
+    assert SlabStore.open(folder).markers()[0].attempt == 4
+
+
 def test_a_readers_slab_never_lands_in_another_volume(tmp_path: Path) -> None:
     folder = tmp_path / "volume"
     sink = reader(folder, "old")

@@ -53,8 +53,10 @@ def test_a_plane_along_the_axis_can_be_measured_in(phantom_run: str, open_page: 
     page.mouse.move(*middle)
     expect(page.locator(".viewer-foot")).to_contain_text(re.compile(r"x \d+, z \d+"))
     page.get_by_role("button", name="Profile along a line").click()
+    expect(page.get_by_role("button", name="Profile along a line")).to_have_attribute("aria-pressed", "true")
     page.mouse.move(*middle)
     page.mouse.down()
-    page.mouse.move(middle[0] + 60, middle[1])
+    for part in range(1, 7):
+        page.mouse.move(middle[0] + 10 * part, middle[1])
     page.mouse.up()
     expect(page.locator(".measure, .plot").first).to_be_visible()

@@ -125,13 +125,13 @@ def _open(order: VolumeOrder, planned: Planned, attempt: int | None) -> SlabStor
         token = highest_attempt(order.path) if attempt is None else attempt
         try:
             store = SlabStore.create(order.path, plan.shape, plan.chunks, dtype=plan.dtype, attempt=token)
+            # Only the claim's holder itself discards what belongs to something else.
+            store.belong_to(planned.identity)
         except ClaimLostError:
             if attempt is not None:
                 raise
             # Claimed since the look: slabs are written in the name of whoever has it now.
             continue
-        # Only the claim's holder itself discards what belongs to something else.
-        store.belong_to(planned.identity)
         return store
     raise _restless(order)
 
@@ -181,19 +181,23 @@ class _Sink:
         self.began = time.monotonic()
         self._order = order
         self._attempt = attempt
+        self._is_overtaken = False
 
     def __call__(self, slab: Slab, pixels: NDArray[Any]) -> None:
         seconds = time.monotonic() - self.began
         self.began = time.monotonic()
         for _ in range(OVERTAKEN):
             try:
+                if self._is_overtaken:
+                    # Whoever claimed it meanwhile wants the same pixels, if it is still the same volume.
+                    self.store = SlabStore.open(self._order.path, attempt=highest_attempt(self._order.path))
+                    self.store.belong_to(self._identity)
+                    self._is_overtaken = False
                 self.store.commit(slab, pixels, seconds)
             except ClaimLostError:
                 if self._attempt is not None:
                     raise
-                # Whoever claimed it meanwhile wants the same pixels, if it is still the same volume.
-                self.store = SlabStore.open(self._order.path, attempt=highest_attempt(self._order.path))
-                self.store.belong_to(self._identity)
+                self._is_overtaken = True
             else:
                 return
         raise _restless(self._order)
