@@ -59,6 +59,8 @@ def show(page: Page, service: RunningService, run: str) -> None:
     take(page, "planes")
     page.get_by_role("button", name="Reconstruct", exact=True).click()
     page.get_by_role("button", name="Reconstruct now").click()
+    # The workbench has planes of the same name.
+    page.wait_for_url("**/volumes/**")
     page.wait_for_selector('[data-testid="plane-x"][data-state="ready"] canvas')
     take(page, "volume")
     page.get_by_role("link", name="Scans").click()

@@ -86,6 +86,11 @@ class PreviewOrder:
     device: str = "auto"
     """What computes a slice."""
 
+    @property
+    def width(self) -> int | None:
+        """Columns of the picture, at most, if there is a limit."""
+        return self.max_width or (PLANE_WIDTH if self.view in PLANES else None)
+
 
 def show(bench: Workbench, line: Line, order: PreviewOrder) -> Shown:
     """Make a preview, with what is kept of earlier ones.
@@ -101,22 +106,16 @@ def show(bench: Workbench, line: Line, order: PreviewOrder) -> Shown:
     with bench.previewer(order.run, order.memory_bytes) as previewer:
         preview = _look(previewer, line, recipe, order)
     image = preview.image
-    if order.view in PLANES:
-        # It was made as small as it is wanted, unless there are too few slices to bin.
-        further = binning_for(image.shape[1], order.max_width or PLANE_WIDTH)
-        binning, smaller = preview.binning * further, binned(image, further)
-        full_shape = (image.shape[0] * preview.binning, image.shape[1] * preview.binning)
-    else:
-        binning = binning_for(image.shape[1], order.max_width)
-        full_shape, smaller = (image.shape[0], image.shape[1]), binned(image, binning)
+    # Planes come as small as they are wanted, unless there are too few slices to bin.
+    further = binning_for(image.shape[1], order.width)
     return Shown(
-        image=smaller,
+        image=binned(image, further),
         recipe=preview.resolved.dump(),
         notes=preview.notes,
         units=_units(recipe, order.view),
         timings_s=preview.timings_s,
-        full_shape=full_shape,
-        binning=binning,
+        full_shape=(image.shape[0] * preview.binning, image.shape[1] * preview.binning),
+        binning=preview.binning * further,
     )
 
 
@@ -126,8 +125,7 @@ def _look(previewer: Previewer, line: Line, recipe: Recipe, order: PreviewOrder)
         case View.SLICE:
             return previewer.slice(recipe, number, device=device, cancelled=stop)
         case View.XZ | View.YZ:
-            width = order.max_width or PLANE_WIDTH
-            across = PLANES[order.view]
+            across, width = PLANES[order.view], order.width or PLANE_WIDTH
             return previewer.plane(recipe, across, number, max_width=width, device=device, cancelled=stop)
         case View.SINOGRAM | View.RECORDED_SINOGRAM:
             corrected = order.view is View.SINOGRAM

@@ -11,7 +11,7 @@ from tomoservice.geometry import axis_to_selection
 from tomoservice.pipeline.options import slice_size
 from tomoservice.pipeline.plan import FLOAT_BYTES, Plan
 from tomoservice.recipe import Recipe
-from tomoservice.recipe.stages.frames import Frames, Range
+from tomoservice.recipe.stages.frames import Range
 from tomoservice.recipe.stages.output import Crop
 
 LARGEST_BINNING = 32
@@ -70,9 +70,8 @@ def coarser(plan: Plan, max_width: int, memory_bytes: int) -> tuple[Recipe, int]
     crop, size = plan.resolved.output.crop, _size(plan, given * binning)
     return (
         plan.resolved.changed(
-            frames=Frames(
-                **{
-                    **dict(frames),
+            frames=frames.model_copy(
+                update={
                     "binning": given * binning,
                     "angles": frames.angles.model_copy(update={"step": step}),
                 }

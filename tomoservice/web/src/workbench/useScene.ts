@@ -2,7 +2,7 @@
 
 import { useEffect, useMemo, useState } from "react";
 
-import { usePreview, type PreviewState, type Screen } from "./usePreview";
+import { isPlane, usePreview, type PreviewState, type Screen } from "./usePreview";
 import { useWorkbench, without, type Workbench } from "./useWorkbench";
 import { useAccess } from "../account/access";
 import { ApiError } from "../api/http";
@@ -132,12 +132,8 @@ export function useScene(
 }
 
 /** Return the picture of a view: of three planes the slice. */
-export function pictureOf(view: View): PictureView {
+function pictureOf(view: View): PictureView {
   return view === "planes" ? "slice" : view;
-}
-
-function isProjection(view: PictureView): boolean {
-  return coordinateOf(view) === "angle";
 }
 
 /** What the number of a picture counts: voxels along an axis of the volume, or projections. */
@@ -173,10 +169,10 @@ interface KnownShape {
 }
 
 /** Return what a picture tells of the shape of slices, if it does. */
-function shapeOf({ view, recipe }: PreviewWanted, { fullRows, fullColumns }: Picture): KnownShape | undefined {
-  const by = shapedBy(recipe);
-  if (view === "slice") return { shape: [fullRows, fullColumns], by };
-  if (coordinateOf(view) === "z" || isProjection(view) || isCropped(recipe)) return undefined;
+function shapeOf(wanted: PreviewWanted, { fullRows, fullColumns }: Picture): KnownShape | undefined {
+  const by = shapedBy(wanted.recipe);
+  if (wanted.view === "slice") return { shape: [fullRows, fullColumns], by };
+  if (!isPlane(wanted) || isCropped(wanted.recipe)) return undefined;
   return { shape: [fullColumns, fullColumns], by };
 }
 
