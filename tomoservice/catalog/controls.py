@@ -18,7 +18,7 @@ from tiled.client.container import Container
 from tiled.queries import KeysFilter
 
 from tomoservice.catalog import names
-from tomoservice.catalog.nodes import create_container, forget_child
+from tomoservice.catalog.nodes import create_container, forget_child, search_processed
 from tomoservice.catalog.priorities import ASKED_FOR, JobPriority
 from tomoservice.catalog.record import ReconstructionRecord
 from tomoservice.catalog.transport import NotFoundError, child, elsewhere, keys_of, translated
@@ -151,10 +151,8 @@ def find_controls(root: Any) -> Mapping[tuple[str, str], dict[str, Any]]:
     """Return the controls of all reconstructions: by run and reconstruction, the nodes by their keys."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     wanted = KeysFilter([*VERBS, names.CONTROL_PRIORITY])
-    with translated("searching for what is wanted of reconstructions"):
-        for path, node in child(root, names.PROCESSED).search_deep(wanted, max_depth=3).items():
-            if len(path) == 3:
-                found.setdefault((path[0], path[1]), {})[path[2]] = node
+    for (run, reconstruction, key), node in search_processed(root, wanted, parts=3):
+        found.setdefault((run, reconstruction), {})[key] = node
     return found
 
 

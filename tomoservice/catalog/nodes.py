@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tiled.client.container import Container
+from tiled.client.context import Context
+from tiled.client.utils import client_for_item
 from tiled.queries import Comparison, In, KeyPresent, KeysFilter
 from tiled.structures.core import Spec
 
@@ -18,6 +21,10 @@ from tomoservice.catalog.states import FollowUpState, State
 from tomoservice.catalog.transport import ConflictError, NotAllowedError, NotFoundError, child, translated
 from tomoservice.errors import CatalogError
 from tomoservice.recipe import Recipe, Sweep
+
+_processed: WeakKeyDictionary[Context, dict[str, Any]] = WeakKeyDictionary()
+"""The container that is searched, as the service described it over each connection: a conductor looks several
+times a second, and where it is does not change."""
 
 
 def ensure_container(
@@ -273,12 +280,39 @@ def find_not_followed_up(root: Any) -> list[Any]:
     return list(found.values())
 
 
-def _search(root: Any, *queries: Any) -> list[Any]:
-    processed = child(root, names.PROCESSED)
+def search_processed(root: Any, *queries: Any, parts: int) -> list[tuple[tuple[str, ...], Any]]:
+    """Return the nodes at one depth below the container of what is processed that fit all queries.
+
+    Parameters
+    ----------
+    root : tiled Container
+        Root of the service.
+    *queries : tiled query
+        At least one.
+    parts : int
+        Length of a path from there: 2 for reconstructions, 3 for their children.
+
+    Returns
+    -------
+    list of (path, node)
+        Paths are from the container of what is processed.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing has ever been processed.
+    """
+    context = root.context
+    if context not in _processed:
+        _processed[context] = child(root, names.PROCESSED).item
+    processed = client_for_item(context, root.structure_clients, _processed[context])
+    found = processed.search_deep(*queries, max_depth=parts)
     with translated("searching for reconstructions"):
-        found = processed.search_deep(*queries, max_depth=2)
-        # A path from the processed container has two parts: run and reconstruction.
-        return [node for path, node in found.items() if len(path) == 2]
+        return [(path, node) for path, node in found.items() if len(path) == parts]
+
+
+def _search(root: Any, *queries: Any) -> list[Any]:
+    return [node for _, node in search_processed(root, *queries, parts=2)]
 
 
 def asked_at(node: Any) -> float:

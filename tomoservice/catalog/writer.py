@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,9 @@ from tomoservice.errors import CatalogError, ClaimLostError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class ReconstructionWriter:
         self._claim = claim
         self._node = claim.reconstruction
         self._volume: Any = None
+        self._looks: tuple[object, ...] | None = None
         self._quality: Any = None
         self._progress: Any = None
 
@@ -149,6 +155,11 @@ class ReconstructionWriter:
         """
         self._claim.check()
         metadata = progress.as_metadata()
+        if self._progress is None and self._claim.attempt == 1:
+            # Nobody has written any before.
+            with suppress(ConflictError):
+                self._progress = create_container(self._node, names.PROGRESS, metadata=metadata)
+                return
         try:
             if self._progress is None:
                 self._progress = child(self._node, names.PROGRESS)
@@ -173,13 +184,21 @@ class ReconstructionWriter:
             Axis order, pixel size, units.
         """
         self._claim.check()
+        looks = (path, tuple(outline.shape), tuple(outline.chunks), outline.dtype)
 
         def describe() -> None:
             node, created = describe_volume(self._node, path, outline, metadata)
-            self._volume = node
+            self._volume, self._looks = node, looks
             if not created:
                 self._say_of_volume(metadata)
 
+        if looks == self._looks:
+            try:
+                self._say_of_volume(metadata)
+            except NotFoundError:
+                logger.info("%s: its volume was deleted, and is described again", self._claim.path)
+            else:
+                return
         self._replacing(describe)
 
     def describe_volume(self, metadata: Mapping[str, Any]) -> None:
@@ -231,7 +250,7 @@ class ReconstructionWriter:
         self._claim.check()
         forget_child(self._node, names.PYRAMID, external=True)
         forget_child(self._node, names.VOLUME, external=True)
-        self._volume = None
+        self._volume = self._looks = None
 
     def read_back(self) -> None:
         """Read one voxel of the volume through the service, as anybody would.

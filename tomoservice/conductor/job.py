@@ -22,7 +22,7 @@ from tomoservice.compute.base import Computer
 from tomoservice.compute.orders import RunAddress, VolumeOrder
 from tomoservice.compute.quality import QualityTable, residual_tables
 from tomoservice.compute.resolution import Resolution
-from tomoservice.compute.tasks import checksums, resolve
+from tomoservice.compute.tasks import checksums, look_over, resolve
 from tomoservice.conductor.errands import WatchedErrand
 from tomoservice.conductor.filling import Filling
 from tomoservice.conductor.patience import persistently
@@ -38,7 +38,7 @@ from tomoservice.housekeeping.records import keep_record
 from tomoservice.housekeeping.space import check_space
 from tomoservice.provenance import software_versions
 from tomoservice.settings import Settings
-from tomoservice.store import SlabStore, folder_of, highest_attempt, set_aside
+from tomoservice.store import VOLUME, SlabStore, folder_of, highest_attempt, set_aside
 
 logger = logging.getLogger(__name__)
 
@@ -130,8 +130,14 @@ def reconstruct(job: Job, watch: JobWatch) -> Progress:
     _persist(watch, partial(_forget_left_over, job))
     with closing(WatchedErrand(job.computer, watch)) as errand:
         # The scan is opened while the service is told.
-        resolving = errand.begin(resolve, order, decide=True)
+        looking = errand.begin(look_over, order)
         _persist(watch, partial(job.writer.enter, State.RUNNING))
+        outline = errand.wait(looking)
+        resolving = errand.begin(resolve, order, decide=True)
+        if outline is not None:
+            # Readable while its axis is searched, for instance.
+            said = {"axes": ["z", "y", "x"]}
+            _persist(watch, partial(job.writer.volume, order.path / VOLUME, outline, said))
         resolution = errand.wait(resolving)
         raw_files = _checked_raw_files(job, errand, resolution)
         described = {**_describe(resolution), "raw_uid": job.record.run_uid}

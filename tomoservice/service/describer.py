@@ -64,6 +64,8 @@ LEASE_S = 10.0
 GIVE_WAY_S = 0.45
 """How long a queued reconstruction is left to the conductor, who opens the same run: together, both are slow.
 It is readable within a second all the same."""
+CLAIMED_S = 0.9
+"""The same, if one has claimed it by then."""
 
 Mark = tuple[object, ...]
 
@@ -164,12 +166,25 @@ class Describer:
 
     def _see_to_in_time(self, bench: Workbench, path: str, node: Any) -> None:
         """See to a node, to one that a conductor takes or has taken only after a moment."""
-        now = time.monotonic()
-        if _mark(node)[0] != State.VIRTUAL and now - self._seen.setdefault(path, now) < GIVE_WAY_S:
+        left_s = 0.0 if _mark(node)[0] == State.VIRTUAL else self._left_to_others_s(path, node)
+        if left_s > 0:
             self._pending[path] = None
-            self._lookout.again(GIVE_WAY_S)
+            self._lookout.again(left_s)
         else:
             self._see_to(bench, path, node)
+
+    def _left_to_others_s(self, path: str, node: Any) -> float:
+        """Return for how many seconds a node is still left to the conductors."""
+        now = time.monotonic()
+        waited_s = now - self._seen.setdefault(path, now)
+        if waited_s < GIVE_WAY_S:
+            return GIVE_WAY_S - waited_s
+        if waited_s < CLAIMED_S:
+            with boundary(path):
+                keys = keys_of(node)
+                if names.VOLUME not in keys and any(map(names.attempt_of, keys)):
+                    return CLAIMED_S - waited_s
+        return 0.0
 
     def _see_to_again(self, bench: Workbench, path: str) -> None:
         """See to one that searches do not find any more: older than the last of them, or being worked on."""
@@ -207,6 +222,9 @@ class Describer:
     def _describe(self, bench: Workbench, path: str, node: Any) -> bool:
         """Describe a node; tell whether there is nothing more to be done."""
         try:
+            described = names.IMAGES if is_sweep(node) else names.VOLUME
+            if described in keys_of(node):
+                return True
             # One that is not there yet may come: a request can be quicker than the run's own documents.
             find_run(self._root, node.path_parts[-2])
             if not is_sweep(node):
@@ -228,8 +246,6 @@ class Describer:
 
     def _add_volume(self, bench: Workbench, node: Any, record: ReconstructionRecord) -> bool:
         """Describe the volume; tell whether it is there now, or whether its shape is still searched for."""
-        if names.VOLUME in keys_of(node):
-            return True
         folder = folder_of(self._settings.volumes_folder, record.run_uid, record.reconstruction_id)
         order = self._orders.order(record, folder)
         if record.path in self._outlines:
@@ -247,8 +263,6 @@ class Describer:
         return True
 
     def _add_images(self, bench: Workbench, node: Any) -> None:
-        if names.IMAGES in keys_of(node):
-            return
         run_uid, key = node.path_parts[-2:]
         sweep = parse_sweep(plain(node.metadata.get("sweep")))
         with bench.open(_through_tiled(self._orders.run(run_uid, tags_of(node) or ()))) as scan:

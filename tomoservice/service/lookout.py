@@ -26,7 +26,8 @@ class Lookout:
 
     def again(self, after_s: float) -> None:
         """Look once more after some time; for the thread that looks."""
-        self._again = time.monotonic() + after_s
+        at = time.monotonic() + after_s
+        self._again = at if self._again is None else min(self._again, at)
 
     def stop(self) -> None:
         """Look no more."""
