@@ -18,8 +18,11 @@ from tomoservice.catalog.transport import NotFoundError
 from tomoservice.errors import CatalogError
 from tomoservice.live.loop import LiveLoop
 from tomoservice.phantom import FrameKind, default_phantom
+from tomoservice.pipeline import Slab, compute, prepare
+from tomoservice.recipe import parse_recipe
 from tomoservice.service.running import RunningService
 from tomoservice.settings import LiveSettings
+from tomoservice.sources import open_run
 
 SPECIMEN = Specimen()
 VIEWS = 90
@@ -130,6 +133,65 @@ def test_an_axis_is_wished_for_and_given_back(root: Any, begin: Begin) -> None:
     wish(live.node, {"stop": True})
     assert live.until(state="aborted")["frames_used"] == 40
     run.end()
+
+
+@pytest.mark.usefixtures("live")
+def test_a_phase_is_retrieved_as_wished_and_given_back(root: Any, begin: Begin) -> None:
+    said = {"pixel_size_um": 1.5, "energy_kev": 20.0, "distance_mm": 50.0, "rotation_axis": 33.7}
+    run = begin(start={"tomo": said})
+    live = Watched(root, run.uid)
+    run.series("dark", SPECIMEN.references(FrameKind.DARK), None)
+    run.series("flat", SPECIMEN.references(FrameKind.FLAT), None)
+    frames = SPECIMEN.frames(ANGLES)
+    run.series("primary", frames[:40], ANGLES[:40])
+    assert live.until(frames_used=40)["delta_beta"] is None
+    wish(live.node, {"delta_beta": 50.0})
+    live.until(delta_beta=50.0, frames_used=40)
+    # Those that come from now on are done alike, and so is a slice that has moved.
+    run.series("primary", frames[40:], ANGLES[40:])
+    wish(live.node, {"rotation_axis": 33.7, "slices": {"z": 4}})
+    run.end()
+    done = live.until(state="done", delta_beta=50.0, frames_used=VIEWS)
+    assert done["slices"]["z"] == 4
+    material = {"method": "delta_beta", "delta_beta": 50.0}
+    with_phase = engine(root["raw"][run.uid], {"phase": {"method": "paganin", "material": material}})
+    without = engine(root["raw"][run.uid], {})
+    shown = live.node["xy"].read()
+    assert psnr_db(shown, with_phase[4]) > 35
+    assert psnr_db(shown, without[4]) < 30
+
+
+@pytest.mark.usefixtures("live")
+def test_a_phase_wants_to_know_the_experiment(root: Any, begin: Begin) -> None:
+    run = begin()
+    live = Watched(root, run.uid)
+    run.series("primary", SPECIMEN.frames(ANGLES[:40]), ANGLES[:40])
+    live.until(frames_used=40)
+    wish(live.node, {"delta_beta": 50.0})
+    wait_for(lambda: "no phase is retrieved" in live.metadata["message"])
+    message = live.metadata["message"]
+    assert "energy_kev" in message
+    assert "distance_mm" in message
+    assert live.metadata["delta_beta"] is None
+    # What else is wished is still heard.
+    wish(live.node, {"slices": {"z": 2}})
+    live.until(slices={"z": 2, "y": 32, "x": 32})
+    run.end()
+    live.until(state="done")
+
+
+def engine(run: Any, changes: dict[str, Any]) -> np.ndarray:
+    """Return what the engine makes of a run about the known axis."""
+    axis = {"method": "value", "value": SPECIMEN.rotation_axis}
+    with open_run(run) as scan:
+        plan = prepare(scan, parse_recipe({"rotation_axis": axis, **changes}))
+        volume = np.empty(plan.shape, np.float32)
+
+        def keep(slab: Slab, pixels: np.ndarray) -> None:
+            volume[slab.start : slab.stop] = pixels
+
+        compute(plan, scan, on_slab=keep)
+    return volume
 
 
 @pytest.mark.usefixtures("live")

@@ -112,6 +112,8 @@ class LiveMetadata(_Record):
     """The rotation axis that is used."""
     flat: LiveFlat = LiveFlat()
     """The open beam that is used."""
+    delta_beta: Finite | None = None
+    """Ratio of delta to beta by which the phase of what is shown was retrieved; null if it was not."""
     slices: SliceNumbers | None = None
     """Which slices are shown; null before the detector's size is known."""
     update: Count = 0
@@ -159,8 +161,8 @@ class LiveWishes(_Record):
     rotation_axis: Finite | None = Field(None, ge=0)
     """Detector column of the axis to use instead of what is found; null for what is found."""
     delta_beta: Finite | None = Field(None, ge=0)
-    """Strength of phase retrieval, the ratio of delta to beta; null for none. Not used yet by live slices: it
-    is for whoever reconstructs the scan afterwards."""
+    """Strength of phase retrieval by Paganin's method, the ratio of delta to beta; null or 0 for none.
+    Energy, distance and pixel size are those that the scan says."""
     stop: bool = False
     """Whether to leave the scan alone from now on; what there is stays readable."""
 

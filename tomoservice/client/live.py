@@ -111,6 +111,19 @@ class LiveView(NodeView):
         """
         self.wish(rotation_axis=rotation_axis)
 
+    def use_delta_beta(self, delta_beta: float | None) -> None:
+        """Wish for the phase to be retrieved by Paganin's method; None for no retrieval.
+
+        All projections are done again, which takes a moment. Energy, distance and pixel size are those that
+        the scan says; the message says so if it says none.
+
+        Raises
+        ------
+        CatalogError
+            It is no ratio of delta to beta.
+        """
+        self.wish(delta_beta=delta_beta)
+
     def stop(self) -> None:
         """Have the scan left alone from now on; what there is stays readable."""
         self.wish(stop=True)

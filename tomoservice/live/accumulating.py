@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tomoservice.axis import AxisResult
-from tomoservice.catalog.live_records import LiveWishes
+from tomoservice.catalog.live_records import LiveWishes, WishedSlices
+from tomoservice.errors import TomoserviceError
 from tomoservice.live.announced import announced_range_deg
 from tomoservice.live.beam import BeamKeeper
 from tomoservice.live.display import Display
 from tomoservice.live.frames import BeamWatch
 from tomoservice.live.memory import Remembered
+from tomoservice.live.phase import LivePhase
 from tomoservice.live.pictures import Pictures, Target
 from tomoservice.live.seeking import AxisSeeker, covers_whole_turn
 from tomoservice.live.sources import LiveSource
@@ -69,6 +72,8 @@ class Accumulator:
         self._whole = slice(0, rows)
         self._watch = BeamWatch()
         self._seeker = AxisSeeker(rows)
+        self._phase = LivePhase(start, display.raw_uid, threads)
+        self._wished_ratio: float | None = None
         self._search: Future[AxisResult | None] | None = None
         self._searching = ThreadPoolExecutor(1, "live-axis")
         said = _said_axis(start, display.raw_uid)
@@ -119,23 +124,41 @@ class Accumulator:
         return added or caught_up or not self.pictures.is_settled
 
     def wish(self, wishes: LiveWishes) -> None:
-        """Show what is wished for."""
-        pictures = self.pictures
+        """Show what is wished for; the message says what cannot be."""
         if wishes.rotation_axis != self._axis.wished:
-            columns = pictures.shown.geometry.columns
-            if wishes.rotation_axis is not None and wishes.rotation_axis > columns - 1:
-                self._display.message = f"an axis at column {wishes.rotation_axis:g} is not on the detector"
-                return
-            self._axis.wished = wishes.rotation_axis
-            self._aim()
-        wished, now = wishes.slices, pictures.target.position
+            self._wish_axis(wishes.rotation_axis)
+        if wishes.delta_beta != self._wished_ratio:
+            self._wished_ratio = wishes.delta_beta
+            self._wish_phase(wishes.delta_beta)
+        self._wish_slices(wishes.slices)
+
+    def _wish_axis(self, column: float | None) -> None:
+        columns = self.pictures.shown.geometry.columns
+        if column is not None and column > columns - 1:
+            self._display.message = f"an axis at column {column:g} is not on the detector"
+            return
+        self._axis.wished = column
+        self._aim()
+
+    def _wish_phase(self, delta_beta: float | None) -> None:
+        target = self.pictures.target
+        try:
+            phase = self._phase.retrieval(delta_beta, (target.geometry.rows, target.geometry.columns))
+        except TomoserviceError as error:
+            self._display.message = f"no phase is retrieved: {error}"
+            phase = None
+        self.pictures.aim(replace(target, phase=phase))
+
+    def _wish_slices(self, wished: WishedSlices) -> None:
+        target = self.pictures.target
         if wished.model_dump(exclude_none=True):
+            now = target.position
             position = SlicePosition(
                 now.z if wished.z is None else wished.z,
                 now.y if wished.y is None else wished.y,
                 now.x if wished.x is None else wished.x,
             )
-            pictures.aim(pictures.target.moved(position))
+            self.pictures.aim(target.moved(position))
 
     def seek(self, *, last: bool = False) -> None:
         """Look for the axis in another thread, and use what was found."""
@@ -157,14 +180,16 @@ class Accumulator:
         if change is None:
             return
         before, now = change
-        if np.array_equal(before.dark, now.dark):
-            correction = before.correction_to(now)
-            self.pictures.correct(correction)
+        pictures = self.pictures
+        is_same_dark = np.array_equal(before.dark, now.dark)
+        correction = before.correction_to(now) if is_same_dark else None
+        if correction is not None:
             self._seeker.correct(correction)
-            return
-        # What another dark makes of a projection depends on the projection.
-        target = self.pictures.target
-        self.pictures.aim(Target(target.geometry, target.position, target.generation + 1))
+        if correction is not None and pictures.shown.phase is None and pictures.target.phase is None:
+            pictures.correct(correction)
+        else:
+            # What another dark makes of a projection, or of its phase, depends on the projection.
+            pictures.aim(pictures.target.anew())
 
     def result(self) -> Remembered:
         """Return what the next scan may begin with."""
@@ -188,7 +213,7 @@ class Accumulator:
         if good.size:
             angles = self._ledger.angles_deg[good]
             lines = beam.line_integrals(pixels[~lost], slice(None))
-            self.pictures.add(lines, angles)
+            self.pictures.add(self._phase.retrieve(lines, self.pictures.shown.phase), angles)
             self._seeker.keep(good, lines, angles)
             self._ledger.show(good)
         return True
@@ -199,13 +224,15 @@ class Accumulator:
         if missing is None or beam is None:
             return False
         frames, rows = missing
+        phase = self.pictures.target.phase
         if rows != self._whole:
             frames = (self.pictures.missing(self._ledger.shown, SMALL_AT_ONCE) or missing)[0]
         lines = beam.line_integrals(self._source.read(frames, rows), rows)
         if rows == self._whole:
             # They may have been corrected otherwise before.
             self._seeker.keep(frames, lines, self._ledger.angles_deg[frames])
-        self.pictures.catch_up(frames, lines, self._ledger.angles_deg[frames])
+        retrieved = self._phase.retrieve(lines, phase)
+        self.pictures.catch_up(frames, retrieved, self._ledger.angles_deg[frames])
         return True
 
     def _aim(self) -> None:

@@ -66,6 +66,7 @@ class Display:
             frames_skipped=ledger.skipped,
             rotation_axis=self._shown_axis(shown),
             flat=LiveFlat() if beam is None else LiveFlat(provisional=beam.provisional, source=beam.source),
+            delta_beta=None if shown is None or shown.phase is None else shown.phase.delta_beta,
             slices=None if position is None else SliceNumbers(z=position.z, y=position.y, x=position.x),
             invalid_frames=invalid[:MOST_NAMED].tolist(),
         )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.catalog.live_records import LivePicture
+from tomoservice.prep.phase import Retrieval
 from tomoservice.recon.live import (
     BinnedVolume,
     CrossSection,
@@ -32,11 +33,14 @@ class Target:
         Which slices.
     generation
         Counts up when all projections have to be corrected anew.
+    phase
+        How the phase of projections is retrieved; None if it is not.
     """
 
     geometry: LiveGeometry
     position: SlicePosition
     generation: int = 0
+    phase: Retrieval | None = None
 
     def moved(self, position: SlicePosition) -> Target:
         """Return the same with other slices, as near as the volume has them."""
@@ -45,8 +49,12 @@ class Target:
     def about(self, geometry: LiveGeometry) -> Target:
         """Return the same about another axis; slices keep their place in the volume, or its middle."""
         if geometry.size != self.geometry.size:
-            return Target(geometry, SlicePosition.middle(geometry), self.generation)
-        return Target(geometry, self.position.within(geometry), self.generation)
+            return replace(self, geometry=geometry, position=SlicePosition.middle(geometry))
+        return replace(self, geometry=geometry, position=self.position.within(geometry))
+
+    def anew(self) -> Target:
+        """Return the same, made anew from all projections."""
+        return replace(self, generation=self.generation + 1)
 
     def make(self, picture: LivePicture) -> LivePart:
         """Return an empty part."""
@@ -62,7 +70,8 @@ class Target:
 
     def differing(self, other: Target) -> list[LivePicture]:
         """Return which pictures are others."""
-        if self.geometry != other.geometry or self.generation != other.generation:
+        how = (self.geometry, self.generation, self.phase)
+        if how != (other.geometry, other.generation, other.phase):
             return list(LivePicture)
         mine, theirs = self.position, other.position
         moved = {
@@ -84,7 +93,8 @@ class _Next:
     @property
     def rows(self) -> slice:
         """Detector rows that are needed."""
-        if list(self.parts) == [LivePicture.XY]:
+        # A phase is retrieved of whole frames.
+        if list(self.parts) == [LivePicture.XY] and self.target.phase is None:
             return self.parts[LivePicture.XY].rows
         return slice(0, self.target.geometry.rows)
 

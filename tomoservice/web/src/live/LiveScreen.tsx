@@ -11,6 +11,7 @@ import { AuthorizedImage } from "../ui/AuthorizedImage";
 import { Busy, Note, ProgressBar } from "../ui/controls";
 import { useSettled } from "../ui/hooks";
 import { Link } from "../ui/Link";
+import { NumberInput } from "../ui/NumberInput";
 import { addressOf } from "../ui/router";
 import { useAct } from "../ui/useAct";
 import { useResource } from "../ui/useResource";
@@ -96,14 +97,52 @@ function Head({ run, detail }: { run: string; detail: LiveDetail }) {
             {axis.provisional ? " (provisional)" : ""}
           </span>
         )}
+        {live.delta_beta !== null && <span>δ/β {live.delta_beta}</span>}
         {live.flat.source && (
           <span title={live.flat.source}>{live.flat.provisional ? "flat provisional" : "own flats"}</span>
         )}
+        <span className="grow" />
+        {!detail.over && <Wish run={run} detail={detail} name="rotation_axis" label="axis" nothing="automatic" />}
+        {!detail.over && <Wish run={run} detail={detail} name="delta_beta" label="δ/β" nothing="no phase" />}
       </div>
       {live.frames_expected !== null && !detail.over && (
         <ProgressBar percent={(100 * live.frames_used) / live.frames_expected} />
       )}
     </div>
+  );
+}
+
+interface WishProps {
+  run: string;
+  detail: LiveDetail;
+  name: "rotation_axis" | "delta_beta";
+  label: string;
+  /** What an empty field means. */
+  nothing: string;
+}
+
+/** A number that the next updates follow, once it has been typed. */
+function Wish({ run, detail, name, label, nothing }: WishProps) {
+  const canWrite = useAccess()?.canWrite ?? false;
+  const { act } = useAct(() => undefined);
+  const [wanted, setWanted] = useState<number | null>();
+  const settled = useSettled(wanted, 600);
+  useEffect(() => {
+    if (settled !== undefined) void act(() => wishLive(run, { [name]: settled }));
+  }, [settled]);
+  if (!canWrite) return null;
+  return (
+    <label className="row live-wish">
+      {label}
+      <NumberInput
+        label={`Wished ${label}`}
+        value={wanted === undefined ? detail.wishes[name] : wanted}
+        limits={{ minimum: 0 }}
+        placeholder={nothing}
+        nullable
+        onChange={setWanted}
+      />
+    </label>
   );
 }
 

@@ -3,7 +3,7 @@
 import { useRef, useState } from "react";
 
 import { AxisOverlay } from "./AxisOverlay";
-import { NumberInput } from "./NumberInput";
+import { NumberInput } from "../ui/NumberInput";
 import type { Scene } from "./useScene";
 import { isAborted, messageOf } from "../api/http";
 import { findAxis } from "../api/scans";

@@ -2,7 +2,7 @@
 
 import { useState } from "react";
 
-import { NumberInput } from "./NumberInput";
+import { NumberInput } from "../ui/NumberInput";
 import { UnionControl } from "./UnionControl";
 import { isObject, same, type Path } from "../recipe/recipe";
 import type { Field, Json, JsonObject } from "../recipe/schema";

@@ -1,6 +1,6 @@
 /** Phase retrieval: how strongly, by a material or a number, with and without side by side. */
 
-import { NumberInput } from "./NumberInput";
+import { NumberInput } from "../ui/NumberInput";
 import type { Scene } from "./useScene";
 import { isObject } from "../recipe/recipe";
 import type { Json, JsonObject } from "../recipe/schema";
