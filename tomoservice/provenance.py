@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tomoservice.devices import CPU, DeviceChoice
 from tomoservice.errors import CancelledError, InputError
@@ -24,6 +27,10 @@ CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy")
 PACKAGES = ("tomoservice", "numpy", "scipy", "finufft", "astra-toolbox", *CUPY, "h5py", "zarr", "tiled")
 """Packages whose version may change a result or its form."""
 BLOCK_BYTES = 8 * 2**20
+FINGERPRINTS = 1000
+"""How many files are remembered."""
+RACY_S = 2.0
+"""How long ago a file must have been changed for its times to tell it from what it may become."""
 
 
 def make_record(
@@ -163,6 +170,59 @@ def fingerprint(files: Sequence[str], cancelled: Callable[[], bool] | None = Non
         If `cancelled` said so.
     """
     return [_fingerprint(Path(name), cancelled) for name in files]
+
+
+class Fingerprints:
+    """Fingerprints of files that were read before, as long as these are as they were; for several threads.
+
+    Reconstructions of the same scan come one after the other while somebody refines them, and a checksum
+    takes about as long as reading the file does.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[_Identity, dict[str, Any]] = OrderedDict()
+
+    def of(self, files: Sequence[str], cancelled: Callable[[], bool] | None = None) -> list[dict[str, Any]]:
+        """Return what `fingerprint` does, and raise what it does; only files that are not known are read."""
+        return [self._of(Path(name), cancelled) for name in files]
+
+    def _of(self, path: Path, cancelled: Callable[[], bool] | None) -> dict[str, Any]:
+        before = _identity(path)
+        with self._lock:
+            known = None if before is None else self._kept.get(before)
+        if known is not None:
+            return dict(known)
+        found = _fingerprint(path, cancelled)
+        settled = before is not None and time.time() - before.changed_ns / 1e9 > RACY_S
+        # One that was changed just now may be changed again within the same tick of the file system's clock.
+        if before is not None and settled and _identity(path) == before:
+            with self._lock:
+                self._kept[before] = dict(found)
+                if len(self._kept) > FINGERPRINTS:
+                    self._kept.popitem(last=False)
+        return found
+
+
+class _Identity(NamedTuple):
+    """What tells whether a file is the one that was read; no program can set the time of a change back."""
+
+    path: str
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+
+def _identity(path: Path) -> _Identity | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return _Identity(
+        str(path), state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+    )
 
 
 def look_again(known: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from distributed import get_worker
 
 from tomoservice.compute.base import Line
 from tomoservice.compute.workbench import Workbench
@@ -96,3 +97,17 @@ def count_page_faults(bench: Workbench, line: Line, arrays: int, numbers: int) -
     for _ in range(arrays):
         np.ones(numbers)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def hang_once(bench: Workbench, line: Line, notes: str) -> str:
+    """Have the worker answer nobody any more, the first time."""
+    note(bench, line, notes, "tried")
+    if len(Path(notes).read_text(encoding="ascii").split()) > 1:
+        return "done"
+    get_worker().loop.add_callback(sleep_for_long)
+    sleep_for_long()
+    return "nobody ended me"
+
+
+def sleep_for_long() -> None:
+    time.sleep(120)

@@ -26,7 +26,7 @@ from tests.service.conftest import wait_for
 from tests.service.dask_processes import DOCUMENTED, documented_process, free_port
 from tomoservice import errors
 from tomoservice.compute.base import Computer, Priority
-from tomoservice.compute.cluster import DaskComputer
+from tomoservice.compute.cluster import PLUGIN, DaskComputer, WorkbenchPlugin
 from tomoservice.compute.launch import CLUSTER_FILE, find_cluster, local_cluster
 from tomoservice.compute.local import LocalComputer
 from tomoservice.compute.tasks import checksums
@@ -94,6 +94,24 @@ def test_the_scheduler_keeps_nothing_of_what_is_done(cluster: Path) -> None:
         first = compute()
         assert first[0] == 0
         assert [compute() for _ in range(5)] == [first] * 5
+
+
+def test_a_worker_that_hangs_says_where_and_is_replaced(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from distributed import Client
+
+    computer = DaskComputer(partial(find_cluster, tmp_path, ONE))
+    with local_cluster(tmp_path, ONE) as (address, security), closing(computer):
+        with Client(address, security=security, set_as_default=False) as client:
+            # Whoever comes later finds it there.
+            client.register_plugin(WorkbenchPlugin(hung_s=2.0), name=PLUGIN)
+        with closing(computer.errand(Priority.NORMAL)) as errand:
+            assert errand.submit(chores.hang_once, str(tmp_path / "notes")).result(100) == "done"
+    said = capfd.readouterr().err
+    assert "Timeout (0:00:02)!" in said
+    assert "in sleep_for_long" in said
+    assert "in hang_once" in said
 
 
 def test_errors_come_back_as_they_were_raised(computer: Computer) -> None:

@@ -32,7 +32,8 @@ class Point(StrEnum):
     MARKED = "worker: the marker is written, nobody has been told"
     CLAIMED = "conductor: claimed, not yet running"
     RUNNING = "conductor: running, nothing decided"
-    DESCRIBED = "conductor: described, no volume registered"
+    OUTLINED = "conductor: the volume is registered, nothing decided"
+    DESCRIBED = "conductor: what was decided is published, nothing of the volume"
     FILLED = "conductor: all slabs are there, the checksum is not published"
     PUBLISHED = "conductor: the checksum is published, not read back"
     UNFINISHED = "conductor: everything is published but that it is done"
@@ -117,6 +118,7 @@ def wrap_conductor(folder: Path) -> None:
 
     enter, volume, claim = ReconstructionWriter.enter, ReconstructionWriter.volume, loop.try_claim
     describe, read_back = ReconstructionWriter.describe, ReconstructionWriter.read_back
+    describe_volume = ReconstructionWriter.describe_volume
     pyramid = ReconstructionWriter.pyramid
 
     def claimed(*arguments: Any) -> Any:
@@ -137,9 +139,13 @@ def wrap_conductor(folder: Path) -> None:
         _pass(folder, Point.DESCRIBED)
 
     def registered(writer: ReconstructionWriter, path: Path, outline: Any, metadata: Any) -> None:
+        volume(writer, path, outline, metadata)
+        _pass(folder, Point.OUTLINED)
+
+    def summed(writer: ReconstructionWriter, metadata: Any) -> None:
         if "checksum" in metadata:
             _pass(folder, Point.FILLED)
-        volume(writer, path, outline, metadata)
+        describe_volume(writer, metadata)
 
     def looked(writer: ReconstructionWriter) -> None:
         _pass(folder, Point.PUBLISHED)
@@ -153,6 +159,7 @@ def wrap_conductor(folder: Path) -> None:
     ReconstructionWriter.enter = entered  # type: ignore[method-assign]
     ReconstructionWriter.describe = described  # type: ignore[method-assign]
     ReconstructionWriter.volume = registered  # type: ignore[method-assign]
+    ReconstructionWriter.describe_volume = summed  # type: ignore[method-assign]
     ReconstructionWriter.read_back = looked  # type: ignore[method-assign]
     ReconstructionWriter.pyramid = levelled  # type: ignore[method-assign]
 

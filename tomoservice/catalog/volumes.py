@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,7 +38,13 @@ class VolumeOutline(Protocol):
 
 
 def describe_volume(
-    parent: Any, path: Path, outline: VolumeOutline, metadata: Mapping[str, Any], key: str = names.VOLUME
+    parent: Any,
+    path: Path,
+    outline: VolumeOutline,
+    metadata: Mapping[str, Any],
+    key: str = names.VOLUME,
+    *,
+    may_exist: bool = True,
 ) -> tuple[Any, bool]:
     """Return the node of a volume, or of a sweep's images, created if it is not there or looks otherwise.
 
@@ -54,6 +61,8 @@ def describe_volume(
         What is said of a volume that is created.
     key : str
         ``volume``, or ``images``.
+    may_exist : bool
+        False if nobody is known to have described it: then it is not looked for, which is quicker.
 
     Returns
     -------
@@ -67,7 +76,8 @@ def describe_volume(
     ConflictError
         Somebody else has created one at the same time.
     """
-    return _describe(parent, key, path, _structure(outline, (FIRST_AXIS[key], "y", "x")), metadata)
+    structure = _structure(outline, (FIRST_AXIS[key], "y", "x"))
+    return _describe(parent, key, path, structure, metadata, may_exist=may_exist)
 
 
 def describe_metric(parent: Any, path: Path, count: int, metadata: Mapping[str, Any]) -> None:
@@ -100,16 +110,21 @@ def describe_metric(parent: Any, path: Path, count: int, metadata: Mapping[str, 
 
 
 def _describe(
-    parent: Any, key: str, path: Path, structure: ArrayStructure, metadata: Mapping[str, Any]
+    parent: Any,
+    key: str,
+    path: Path,
+    structure: ArrayStructure,
+    metadata: Mapping[str, Any],
+    *,
+    may_exist: bool = True,
 ) -> tuple[Any, bool]:
-    try:
-        # With what is behind it, which would be another request.
-        node = child(parent.new_variation(include_data_sources=True), key)
-        if _is_like(node, structure):
-            return node, False
-        forget_child(parent, key, external=True)
-    except NotFoundError:
-        pass
+    with suppress(NotFoundError):
+        if may_exist:
+            # With what is behind it, which would be another request.
+            node = child(parent.new_variation(include_data_sources=True), key)
+            if _is_like(node, structure):
+                return node, False
+            forget_child(parent, key, external=True)
     source = _source(path, structure, names.COMPUTED_MIMETYPE)
     with translated(f"describing {key} of {'/'.join(parent.path_parts)}"):
         created = _create(parent, key, source, metadata)

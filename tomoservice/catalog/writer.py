@@ -186,8 +186,11 @@ class ReconstructionWriter:
         self._claim.check()
         looks = (path, tuple(outline.shape), tuple(outline.chunks), outline.dtype)
 
+        # The first attempt looks for what others have described only once there is something.
+        may_exist = iter((self._claim.attempt > 1 or self._looks is not None, True))
+
         def describe() -> None:
-            node, created = describe_volume(self._node, path, outline, metadata)
+            node, created = describe_volume(self._node, path, outline, metadata, may_exist=next(may_exist))
             self._volume, self._looks = node, looks
             if not created:
                 self._say_of_volume(metadata)

@@ -20,6 +20,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 
 from tomoservice.compute.base import ANYWHERE, Line, Priority
+from tomoservice.compute.hanging import HUNG_S, HangWatch
 from tomoservice.compute.resolution import engine_versions
 from tomoservice.compute.warming import keep_freed_memory, warm_up
 from tomoservice.compute.workbench import Workbench
@@ -234,17 +235,27 @@ class DaskErrand:
 
 
 class WorkbenchPlugin(WorkerPlugin):
-    """Gives a worker process its workbench."""
+    """Gives a worker process its workbench, and ends it should it hang.
+
+    Parameters
+    ----------
+    hung_s
+        How long it may answer nobody, in seconds.
+    """
 
     name = PLUGIN
     idempotent = True
 
-    def __init__(self) -> None:
+    def __init__(self, hung_s: float = HUNG_S) -> None:
         self.bench: Workbench | None = None
         self.versions: dict[str, str | None] = {}
+        self._hung_s = hung_s
+        self._watch: HangWatch | None = None
 
     def setup(self, worker: Any) -> None:
         """Make the workbench, and import what the first task needs before it comes."""
+        self._watch = HangWatch(self._hung_s)
+        self._watch.start(worker)
         self.bench = Workbench(worker.state.nthreads)
         self.versions = engine_versions()
         keep_freed_memory()
@@ -253,6 +264,8 @@ class WorkbenchPlugin(WorkerPlugin):
     def teardown(self, worker: Any) -> None:
         """Close it."""
         del worker
+        if self._watch is not None:
+            self._watch.stop()
         if self.bench is not None:
             self.bench.close()
 

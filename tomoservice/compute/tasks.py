@@ -224,7 +224,12 @@ def assess(bench: Workbench, line: Line, order: VolumeOrder) -> list[QualityTabl
 
 
 @anywhere
-def checksums(bench: Workbench, line: Line, files: Sequence[str]) -> list[dict[str, Any]]:
-    """Return size, time of last change and SHA-256 of raw files."""
-    del bench
-    return fingerprint(files, line.should_stop)
+def checksums(
+    bench: Workbench, line: Line, files: Sequence[str], *, anew: bool = False
+) -> list[dict[str, Any]]:
+    """Return size, time of last change and SHA-256 of raw files.
+
+    With `anew`, all are read; otherwise not those that were read before and that nobody has written to since.
+    """
+    look = fingerprint if anew else bench.fingerprints.of
+    return look(files, line.should_stop)

@@ -24,7 +24,7 @@ from tomoservice.pipeline import Computation, Outline, Plan, outline, prepare
 from tomoservice.pipeline.memory import memory_budget
 from tomoservice.pipeline.prepare import Known
 from tomoservice.pipeline.previews import Previewer
-from tomoservice.provenance import FileState, file_states
+from tomoservice.provenance import FileState, Fingerprints, file_states
 from tomoservice.recipe import Recipe, parse_recipe
 from tomoservice.scan import TomoScan
 from tomoservice.sources import open_companions, open_run
@@ -149,6 +149,8 @@ class Workbench:
 
     def __init__(self, slots: int = 1) -> None:
         self._slots = max(slots, 1)
+        self.fingerprints = Fingerprints()
+        """Of the raw files that were read."""
         self._planned: Shelf[Planned] = Shelf(KEPT)
         self._previewed: Shelf[Previewed] = Shelf(KEPT)
         self._looked_over: OrderedDict[str, LookedOver] = OrderedDict()

@@ -153,8 +153,9 @@ class Filling:
 
     def _hand_out(self) -> None:
         """Keep every worker busy, those that came a moment ago as well."""
-        slots = self._errand.slots if self._missing else 0
-        while self._missing and len(self._pending) < slots:
+        # One that waits for each that is worked on: who has finished goes on at once.
+        most = 2 * self._errand.slots if self._missing else 0
+        while self._missing and len(self._pending) < most:
             piece = self._next_piece()
             self._pending[self._errand.begin(fill, self._order, piece, self._attempt)] = piece
 

@@ -208,7 +208,7 @@ def _checked_raw_files(
     if earlier is None:
         return None
     errand.watch.report(Progress("comparing the raw files with those of the first time"))
-    found = errand.result(checksums, resolution.scan["files"])
+    found = errand.result(checksums, resolution.scan["files"], anew=True)
     check_raw_files(earlier, found)
     return found
 
