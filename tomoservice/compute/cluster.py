@@ -22,9 +22,10 @@ from distributed.scheduler import KilledWorker
 from tomoservice.compute.base import ANYWHERE, Line, Priority
 from tomoservice.compute.hanging import HUNG_S, HangWatch
 from tomoservice.compute.resolution import engine_versions
-from tomoservice.compute.warming import keep_freed_memory, warm_up
+from tomoservice.compute.warming import warm_up
 from tomoservice.compute.workbench import Workbench
 from tomoservice.errors import CancelledError, EngineError, WorkersDiedError, WorkersLostError
+from tomoservice.freed_memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import logging
 
@@ -27,26 +26,6 @@ LIBRARIES = (
 )
 """What tasks import on their way."""
 ANGLES, COLUMNS = 8, 32
-MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
-"""Names of parameters in glibc's malloc.h."""
-KEPT_BYTES = 32 * 2**20
-"""Blocks up to this size are used again by whoever asks next. glibc comes to the same by itself, unless
-somebody has given it a threshold."""
-
-
-def keep_freed_memory() -> None:
-    """Let freed arrays be used again, instead of being given back to the system one by one.
-
-    Dask starts workers with ``MALLOC_TRIM_THRESHOLD_=65536``, with which every array of more than 128 kB is
-    mapped anew and its pages are cleared: a search for the rotation axis takes four times as long.
-    Elsewhere than with glibc nothing is changed.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(MMAP_THRESHOLD, KEPT_BYTES)
-    mallopt(TRIM_THRESHOLD, 2 * KEPT_BYTES)
 
 
 def warm_up() -> None:

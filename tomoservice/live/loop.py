@@ -14,6 +14,7 @@ from tomoservice.catalog.nodes import find_run
 from tomoservice.catalog.run_watch import RunChange, RunEvent, RunWatch
 from tomoservice.catalog.transport import child, connect, disconnect
 from tomoservice.errors import TomoserviceError
+from tomoservice.freed_memory import give_back_freed_memory
 from tomoservice.live.manners import Carefree, Manners
 from tomoservice.live.memory import LiveMemory
 from tomoservice.live.scan import LiveScan, Pace
@@ -132,6 +133,7 @@ class LiveLoop:
                 disconnect(root)
             with self._lock:
                 self._scans.pop(run_uid, None)
+            give_back_freed_memory()
         if silent:
             # It may only pause: a plan that waits, flats that take long.
             self._room.put(run_uid, time.time())

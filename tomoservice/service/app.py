@@ -23,6 +23,7 @@ from tomoservice.catalog import names
 from tomoservice.catalog.states import State
 from tomoservice.compute.cluster import DaskComputer
 from tomoservice.compute.launch import find_cluster
+from tomoservice.freed_memory import give_back_freed_memory
 from tomoservice.service.answers import explain_errors
 from tomoservice.service.api import office_routes
 from tomoservice.service.database import check_address, prepare_database
@@ -35,6 +36,9 @@ from tomoservice.service.readers import Readers
 from tomoservice.service.submitter import Submitter
 from tomoservice.service.volumes import VolumeAdapters
 from tomoservice.settings import Settings, read_api_key
+
+GIVE_BACK_S = 30.0
+"""How often memory that was freed is given back to the system."""
 
 
 class AnyVersionRegistry(ValidationRegistry):
@@ -124,7 +128,7 @@ def make_app(
     office = open_office(settings, readers, submitter, uri, tree)
     arguments["include_routers"] = [*arguments["include_routers"], *office_routes()]
     tasks["startup"].append(_starting(describer, submitter))
-    tasks["background"].append(readers.join)
+    tasks["background"] += [readers.join, _give_back_memory]
     tasks["shutdown"].append(_stopping(office, describer, submitter))
     keep_dependencies()
     app = build_app(**arguments)
@@ -142,6 +146,13 @@ def _key_for_work(settings: Settings, api_key: str) -> Callable[[], str]:
         return lambda: api_key
     # Where people have accounts, it is made once the service runs for the first time.
     return partial(read_api_key, file)
+
+
+async def _give_back_memory() -> None:
+    """Give back freed memory now and then, for as long as the service runs."""
+    while True:
+        await asyncio.sleep(GIVE_BACK_S)
+        await asyncio.to_thread(give_back_freed_memory)
 
 
 def _starting(*threads: Describer | Submitter) -> Callable[[], Awaitable[None]]:
