@@ -30,8 +30,8 @@ def keep_freed_memory() -> None:
 def give_back_freed_memory() -> None:
     """Give back what is free now, in all threads' heaps; takes some milliseconds.
 
-    Left alone, glibc gives back only what is free at the end of a heap: over hours of threads that come and go,
-    a process holds ever more between blocks that are in use.
+    Left alone, glibc gives back only what is free at the end of a heap: over hours of threads that come and
+    go, a process holds ever more between blocks that are in use.
     """
     trim = _of_glibc("malloc_trim")
     if trim is not None:
