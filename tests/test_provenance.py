@@ -74,6 +74,19 @@ def test_what_was_written_just_now_is_not_remembered(tmp_path: Path, read: list[
     assert read == [path] * 2
 
 
+def test_nor_is_what_took_long_to_read(
+    tmp_path: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "RACY_S", 0.3)
+    path = tmp_path / "scan.h5"
+    path.write_bytes(b"frames")
+    kept = Fingerprints()
+    # What counts is how old the change was when the file was looked at.
+    kept.of([str(path)], cancelled=lambda: time.sleep(0.4) is not None)
+    kept.of([str(path)])
+    assert read == [path] * 2
+
+
 def test_what_is_returned_is_the_callers_own(settled: Path) -> None:
     kept = Fingerprints()
     kept.of([str(settled)])

@@ -188,14 +188,15 @@ class Fingerprints:
         return [self._of(Path(name), cancelled) for name in files]
 
     def _of(self, path: Path, cancelled: Callable[[], bool] | None) -> dict[str, Any]:
-        before = _identity(path)
+        before, looked = _identity(path), time.time()
         with self._lock:
             known = None if before is None else self._kept.get(before)
         if known is not None:
             return dict(known)
         found = _fingerprint(path, cancelled)
-        settled = before is not None and time.time() - before.changed_ns / 1e9 > RACY_S
-        # One that was changed just now may be changed again within the same tick of the file system's clock.
+        # One that had been changed just then may have been changed again within the same tick of the file
+        # system's clock.
+        settled = before is not None and looked - before.changed_ns / 1e9 > RACY_S
         if before is not None and settled and _identity(path) == before:
             with self._lock:
                 self._kept[before] = dict(found)

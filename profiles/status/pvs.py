@@ -135,7 +135,7 @@ class StatusPVs(PVGroup):
         name="DeltaBeta",
         value=float("nan"),
         precision=1,
-        doc="δ/β of phase retrieval; NaN: what the recipe says",
+        doc="δ/β of phase retrieval; NaN: what the recipe says, and none of live slices",
     )
     ortho_x = pvproperty(name="OrthoX", value=-1, doc="x of the live slice (z, y); -1: the middle")
     ortho_y = pvproperty(name="OrthoY", value=-1, doc="y of the live slice (z, x); -1: the middle")

@@ -14,6 +14,7 @@ from distributed import get_worker
 from tomoservice.compute.base import Line
 from tomoservice.compute.workbench import Workbench
 from tomoservice.errors import InputError, ServiceUnavailableError
+from tomoservice.pipeline import Outline
 
 
 def add(bench: Workbench, line: Line, first: int, second: int = 0) -> int:
@@ -111,3 +112,10 @@ def hang_once(bench: Workbench, line: Line, notes: str) -> str:
 
 def sleep_for_long() -> None:
     time.sleep(120)
+
+
+def outline_a_volume(bench: Workbench, line: Line, depth: int) -> int:
+    del bench
+    if depth:
+        line.show(Outline((depth, 4, 4), (2, 4, 4), "float32"))
+    return depth

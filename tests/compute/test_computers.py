@@ -40,6 +40,7 @@ from tomoservice.errors import (
     WorkersDiedError,
     WorkersLostError,
 )
+from tomoservice.pipeline import Outline
 from tomoservice.settings import ComputeSettings, TlsSettings
 
 ONE = ComputeSettings(workers=1, threads_per_worker=1)
@@ -94,6 +95,22 @@ def test_the_scheduler_keeps_nothing_of_what_is_done(cluster: Path) -> None:
         first = compute()
         assert first[0] == 0
         assert [compute() for _ in range(5)] == [first] * 5
+
+
+def test_a_task_says_what_a_volume_is_going_to_look_like(computer: Computer) -> None:
+    watched = WatchedErrand(computer, cast("JobWatch", IdleWatch()))
+    with closing(watched) as errand:
+        silent = errand.begin(chores.outline_a_volume, 0)
+        assert errand.outline(silent) is None
+        assert errand.wait(silent) == 0
+    watched = WatchedErrand(computer, cast("JobWatch", IdleWatch()))
+    with closing(watched) as errand:
+        begun = errand.begin(chores.outline_a_volume, 6)
+        errand.wait(begun)
+        wait_for(lambda: errand.outline(begun) is not None, 10)
+        # Said once more by a task that is begun again.
+        errand.wait(errand.begin(chores.outline_a_volume, 6))
+        assert errand.outline(begun) == Outline((6, 4, 4), (2, 4, 4), "float32")
 
 
 def test_a_worker_that_hangs_says_where_and_is_replaced(

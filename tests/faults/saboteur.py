@@ -32,8 +32,8 @@ class Point(StrEnum):
     MARKED = "worker: the marker is written, nobody has been told"
     CLAIMED = "conductor: claimed, not yet running"
     RUNNING = "conductor: running, nothing decided"
-    OUTLINED = "conductor: the volume is registered, nothing decided"
-    DESCRIBED = "conductor: what was decided is published, nothing of the volume"
+    OUTLINED = "conductor: the volume is registered, its store does not exist"
+    DESCRIBED = "conductor: what was decided is published"
     FILLED = "conductor: all slabs are there, the checksum is not published"
     PUBLISHED = "conductor: the checksum is published, not read back"
     UNFINISHED = "conductor: everything is published but that it is done"
@@ -139,8 +139,10 @@ def wrap_conductor(folder: Path) -> None:
         _pass(folder, Point.DESCRIBED)
 
     def registered(writer: ReconstructionWriter, path: Path, outline: Any, metadata: Any) -> None:
+        is_first = writer._volume is None
         volume(writer, path, outline, metadata)
-        _pass(folder, Point.OUTLINED)
+        if is_first:
+            _pass(folder, Point.OUTLINED)
 
     def summed(writer: ReconstructionWriter, metadata: Any) -> None:
         if "checksum" in metadata:

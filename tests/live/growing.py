@@ -77,6 +77,8 @@ class GrowingRun:
             "tomo": {"pixel_size_um": 1.5, "num_projections": 90, "start_deg": 0.0, "stop_deg": 180.0},
             **self.start,
         }
+        # None takes away what a plan of ours says.
+        content = {key: value for key, value in content.items() if value is not None}
         self._run = event_model.compose_run(metadata=content, time=self.began)
         self.uid = self._run.start_doc["uid"]
         self._write = TiledWriter(self.raw, batch_size=1)

@@ -5,11 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from tiled.client.container import Container
-from tiled.client.context import Context
-from tiled.client.utils import client_for_item
+from tiled.client.container import Container, DeepSearchResults
 from tiled.queries import Comparison, In, KeyPresent, KeysFilter
 from tiled.structures.core import Spec
 
@@ -21,10 +18,6 @@ from tomoservice.catalog.states import FollowUpState, State
 from tomoservice.catalog.transport import ConflictError, NotAllowedError, NotFoundError, child, translated
 from tomoservice.errors import CatalogError
 from tomoservice.recipe import Recipe, Sweep
-
-_processed: WeakKeyDictionary[Context, dict[str, Any]] = WeakKeyDictionary()
-"""The container that is searched, as the service described it over each connection: a conductor looks several
-times a second, and where it is does not change."""
 
 
 def ensure_container(
@@ -302,11 +295,15 @@ def search_processed(root: Any, *queries: Any, parts: int) -> list[tuple[tuple[s
     NotFoundError
         Nothing has ever been processed.
     """
-    context = root.context
-    if context not in _processed:
-        _processed[context] = child(root, names.PROCESSED).item
-    processed = client_for_item(context, root.structure_clients, _processed[context])
-    found = processed.search_deep(*queries, max_depth=parts)
+    # As the client of the container makes them, which would be asked for at each of several looks a second.
+    found = DeepSearchResults(
+        context=root.context,
+        link=f"{root.context.api_uri}search-deep/{names.PROCESSED}",
+        structure_clients=root.structure_clients,
+        queries=queries,
+        max_depth=parts,
+        root_path_parts=[names.PROCESSED],
+    )
     with translated("searching for reconstructions"):
         return [(path, node) for path, node in found.items() if len(path) == parts]
 

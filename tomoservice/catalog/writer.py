@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,6 @@ from tomoservice.errors import CatalogError, ClaimLostError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,6 @@ class ReconstructionWriter:
         self._claim = claim
         self._node = claim.reconstruction
         self._volume: Any = None
-        self._looks: tuple[object, ...] | None = None
         self._quality: Any = None
         self._progress: Any = None
 
@@ -184,25 +180,16 @@ class ReconstructionWriter:
             Axis order, pixel size, units.
         """
         self._claim.check()
-        looks = (path, tuple(outline.shape), tuple(outline.chunks), outline.dtype)
 
-        # The first attempt looks for what others have described only once there is something.
-        may_exist = iter((self._claim.attempt > 1 or self._looks is not None, True))
-
-        def describe() -> None:
-            node, created = describe_volume(self._node, path, outline, metadata, may_exist=next(may_exist))
-            self._volume, self._looks = node, looks
+        def describe(*, may_exist: bool) -> None:
+            node, created = describe_volume(self._node, path, outline, metadata, may_exist=may_exist)
+            self._volume = node
             if not created:
                 self._say_of_volume(metadata)
 
-        if looks == self._looks:
-            try:
-                self._say_of_volume(metadata)
-            except NotFoundError:
-                logger.info("%s: its volume was deleted, and is described again", self._claim.path)
-            else:
-                return
-        self._replacing(describe)
+        # What a first attempt registers first is rarely there already, and a look costs a request.
+        is_new = self._claim.attempt == 1 and self._volume is None
+        self._replacing(partial(describe, may_exist=not is_new), partial(describe, may_exist=True))
 
     def describe_volume(self, metadata: Mapping[str, Any]) -> None:
         """Change what is said of the volume that `volume` made readable.
@@ -253,7 +240,7 @@ class ReconstructionWriter:
         self._claim.check()
         forget_child(self._node, names.PYRAMID, external=True)
         forget_child(self._node, names.VOLUME, external=True)
-        self._volume = self._looks = None
+        self._volume = None
 
     def read_back(self) -> None:
         """Read one voxel of the volume through the service, as anybody would.
@@ -293,13 +280,13 @@ class ReconstructionWriter:
         except ConflictError:
             self._replacing(replace)
 
-    def _replacing(self, replace: Callable[[], None]) -> None:
-        """Delete and create, once more if a worker that has been overtaken created in between."""
+    def _replacing(self, replace: Callable[[], None], again: Callable[[], None] | None = None) -> None:
+        """Delete and create, once more if somebody else has created: a worker that was overtaken, say."""
         try:
             replace()
         except ConflictError:
             self._claim.check()
-            replace()
+            (again or replace)()
 
     def _update(self, changes: dict[str, Any], action: str) -> None:
         try:

@@ -7,6 +7,8 @@ from concurrent.futures import Future
 from enum import IntEnum
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
+from tomoservice.pipeline import Outline
+
 if TYPE_CHECKING:
     from tomoservice.compute.workbench import Workbench
 
@@ -34,6 +36,10 @@ class Line(Protocol):
 
     def tell(self, stage: str) -> None:
         """Say in words what is being done."""
+        ...
+
+    def show(self, outline: Outline) -> None:
+        """Say what a volume is going to look like, before anything else is decided about it."""
         ...
 
 
@@ -91,7 +97,12 @@ class Computer(Protocol):
         """
         ...
 
-    def errand(self, priority: Priority, on_stage: Callable[[str], None] | None = None) -> Errand:
+    def errand(
+        self,
+        priority: Priority,
+        on_stage: Callable[[str], None] | None = None,
+        on_outline: Callable[[Outline], None] | None = None,
+    ) -> Errand:
         """Open an errand.
 
         Parameters
@@ -100,6 +111,8 @@ class Computer(Protocol):
             Of all its tasks.
         on_stage
             Told in words what is being done, from another thread.
+        on_outline
+            Told what a volume is going to look like, from another thread.
 
         Raises
         ------

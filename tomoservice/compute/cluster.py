@@ -26,6 +26,7 @@ from tomoservice.compute.warming import warm_up
 from tomoservice.compute.workbench import Workbench
 from tomoservice.errors import CancelledError, EngineError, WorkersDiedError, WorkersLostError
 from tomoservice.freed_memory import keep_freed_memory
+from tomoservice.pipeline import Outline
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class DaskComputer:
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._unanswered: tuple[str, float] | None = None
-        self._stages: dict[str, Callable[[str], None]] = {}
+        self._hearers: dict[str, tuple[Callable[[str], None] | None, Callable[[Outline], None] | None]] = {}
 
     @property
     def slots(self) -> int:
@@ -140,21 +141,30 @@ class DaskComputer:
             raise _lost(error) from error
         return client
 
-    def _hear(self, event: tuple[float, tuple[str, str]]) -> None:
-        name, stage = event[1]
-        with suppress(KeyError):
-            self._stages[name](stage)
+    def _hear(self, event: tuple[float, tuple[str, Any]]) -> None:
+        name, said = event[1]
+        on_stage, on_outline = self._hearers.get(name, (None, None))
+        if isinstance(said, str):
+            if on_stage is not None:
+                on_stage(said)
+        elif on_outline is not None:
+            shape, chunks, dtype = said
+            on_outline(Outline(tuple(shape), tuple(chunks), dtype))
 
-    def errand(self, priority: Priority, on_stage: Callable[[str], None] | None = None) -> DaskErrand:
+    def errand(
+        self,
+        priority: Priority,
+        on_stage: Callable[[str], None] | None = None,
+        on_outline: Callable[[Outline], None] | None = None,
+    ) -> DaskErrand:
         """Open an errand."""
         errand = DaskErrand(self, priority)
-        if on_stage is not None:
-            self._stages[errand.name] = on_stage
+        self._hearers[errand.name] = (on_stage, on_outline)
         return errand
 
     def forget(self, name: str) -> None:
         """Hear no more of an errand."""
-        self._stages.pop(name, None)
+        self._hearers.pop(name, None)
 
     def close(self) -> None:
         """Leave the cluster."""
@@ -293,6 +303,11 @@ class _DaskLine:
 
     def tell(self, stage: str) -> None:
         self._worker.log_event(self._topic, (self._name, stage))
+
+    def show(self, outline: Outline) -> None:
+        # As plain values, which is all that an event can carry.
+        said = (list(outline.shape), list(outline.chunks), outline.dtype)
+        self._worker.log_event(self._topic, (self._name, said))
 
 
 def _perform(versions: dict[str, str | None], *call: Any) -> Any:

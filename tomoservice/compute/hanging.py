@@ -1,7 +1,7 @@
-"""Ends a worker process that hangs, after it has said where: whoever watches over it starts it again.
+"""Ends a worker process whose loop hangs, after it has said where: whoever watches over it starts it again.
 
-A process in which two libraries wait for each other answers nobody, and what it has in hand would never be
-done. Dask's scheduler notices after minutes, and nobody learns what happened.
+A process in which Python's own lock is held by somebody who waits for something else answers nobody, and what
+it has in hand would never be done. Dask's scheduler notices after minutes, and nobody learns what happened.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import Any
 
 from tornado.ioloop import PeriodicCallback
 
-HUNG_S = 60.0
-"""How long the loop of a worker may do nothing. Compiling takes ten seconds, with turns for others."""
-ARMS_PER_LIMIT = 4
+HUNG_S = 180.0
+"""How long the loop of a worker may do nothing, in seconds. Files on a server that does not answer may hold
+it up while they are opened; Dask's scheduler gives a worker up after 300 s."""
+ARMS_PER_LIMIT = 12
+"""How often the end is put off within that time."""
 
 
 class HangWatch:

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from tomoservice.compute.base import Line, Priority
 from tomoservice.compute.workbench import Workbench
+from tomoservice.pipeline import Outline
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -47,9 +48,14 @@ class LocalComputer:
         """How many tasks are worked on at once."""
         return self._slots
 
-    def errand(self, priority: Priority, on_stage: Callable[[str], None] | None = None) -> _LocalErrand:
+    def errand(
+        self,
+        priority: Priority,
+        on_stage: Callable[[str], None] | None = None,
+        on_outline: Callable[[Outline], None] | None = None,
+    ) -> _LocalErrand:
         """Open an errand."""
-        return _LocalErrand(self, priority, on_stage or _unheard)
+        return _LocalErrand(self, priority, _LocalLine(on_stage or _unheard, on_outline or _unheard))
 
     def put(self, priority: Priority, work: Callable[[Workbench], Any]) -> Future[Any]:
         """Have something done with what is kept ready."""
@@ -90,10 +96,10 @@ class LocalComputer:
 class _LocalErrand:
     """Tasks that are given up together."""
 
-    def __init__(self, computer: LocalComputer, priority: Priority, on_stage: Callable[[str], None]) -> None:
+    def __init__(self, computer: LocalComputer, priority: Priority, line: _LocalLine) -> None:
         self._computer = computer
         self._priority = priority
-        self._line = _LocalLine(on_stage)
+        self._line = line
         self._futures: set[Future[Any]] = set()
 
     def submit(
@@ -118,9 +124,10 @@ class _LocalErrand:
 
 
 class _LocalLine:
-    def __init__(self, on_stage: Callable[[str], None]) -> None:
+    def __init__(self, on_stage: Callable[[str], None], on_outline: Callable[[Outline], None]) -> None:
         self._stopped = threading.Event()
         self._on_stage = on_stage
+        self._on_outline = on_outline
 
     def stop(self) -> None:
         self._stopped.set()
@@ -131,8 +138,11 @@ class _LocalLine:
     def tell(self, stage: str) -> None:
         self._on_stage(stage)
 
+    def show(self, outline: Outline) -> None:
+        self._on_outline(outline)
 
-def _unheard(_stage: str) -> None:
+
+def _unheard(_news: object) -> None:
     """Tell nobody."""
 
 

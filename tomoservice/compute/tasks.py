@@ -20,7 +20,7 @@ from tomoservice.errors import (
     MemoryBudgetError,
     OtherSlabsError,
 )
-from tomoservice.pipeline import Outline, Plan, ResidualLog, Slab
+from tomoservice.pipeline import Plan, ResidualLog, Slab
 from tomoservice.pipeline.residuals import Residual
 from tomoservice.provenance import fingerprint, machine
 from tomoservice.store import SlabStore, highest_attempt
@@ -47,12 +47,6 @@ class Filled:
     """Host, processor and threads."""
     residuals: list[Residual] = field(default_factory=list)
     """What iterations have left of each sinogram."""
-
-
-def look_over(bench: Workbench, line: Line, order: VolumeOrder) -> Outline | None:
-    """Return what a volume is going to look like if that is known before anything is decided; None if not."""
-    line.tell("opening the raw data")
-    return bench.outline(order)
 
 
 def resolve(bench: Workbench, line: Line, order: VolumeOrder, *, decide: bool = False) -> Resolution:

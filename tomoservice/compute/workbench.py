@@ -20,7 +20,7 @@ from tomoservice.compute.resolution import identity, is_for, restored, stored_fo
 from tomoservice.compute.shelf import Shelf
 from tomoservice.devices import DeviceChoice
 from tomoservice.errors import InputError, NoSuchRunError
-from tomoservice.pipeline import Computation, Outline, Plan, outline, prepare
+from tomoservice.pipeline import Computation, Plan, outline, prepare
 from tomoservice.pipeline.memory import memory_budget
 from tomoservice.pipeline.prepare import Known
 from tomoservice.pipeline.previews import Previewer
@@ -117,22 +117,6 @@ class Previewed:
         self.previewer.close()
 
 
-class LookedOver:
-    """A scan that is open, and that somebody is about to plan."""
-
-    def __init__(self, scan: TomoScan) -> None:
-        self.scan = scan
-        self._files = file_states(scan.origin.files)
-
-    def is_fresh(self) -> bool:
-        """Tell whether nobody has written to the raw files since."""
-        return _are_as_before(self._files)
-
-    def close(self) -> None:
-        """Close the scan."""
-        self.scan.close()
-
-
 def _are_as_before(files: list[FileState]) -> bool:
     """Tell whether files are all there, as they were."""
     return file_states([name for name, _, _ in files]) == files
@@ -153,7 +137,6 @@ class Workbench:
         """Of the raw files that were read."""
         self._planned: Shelf[Planned] = Shelf(KEPT)
         self._previewed: Shelf[Previewed] = Shelf(KEPT)
-        self._looked_over: OrderedDict[str, LookedOver] = OrderedDict()
         self._lock = threading.Lock()
         self._roots: OrderedDict[tuple[str, str | None], Any] = OrderedDict()
 
@@ -163,9 +146,6 @@ class Workbench:
         self._previewed.close()
         with self._lock:
             roots, self._roots = list(self._roots.values()), OrderedDict()
-            looked_over, self._looked_over = list(self._looked_over.values()), OrderedDict()
-        for each in looked_over:
-            each.close()
         for root in roots:
             disconnect(root)
 
@@ -192,36 +172,6 @@ class Workbench:
         with self._planned.lend(order.key, lambda: self._plan(order, line, decide=decide)) as planned:
             yield planned
 
-    def outline(self, order: VolumeOrder) -> Outline | None:
-        """Return what a volume is going to look like; the scan stays open for whoever plans it next.
-
-        Returns
-        -------
-        Outline or None
-            None if that depends on the rotation axis, or on what was decided about the volume before.
-
-        Raises
-        ------
-        InputError, RecipeError, GeometryError
-            The scan cannot be read, or does not fit the recipe.
-        """
-        if read_resolution(order.path) is not None:
-            return None
-        with ExitStack() as opened:
-            scan = opened.enter_context(self._opened(order))
-            with notes_in_errors(scan):
-                found = outline(scan, parse_recipe(order.recipe, name=order.recipe_name))
-            opened.pop_all()
-        with self._lock:
-            outdated = [self._looked_over.pop(order.key, None)]
-            self._looked_over[order.key] = LookedOver(scan)
-            if len(self._looked_over) > KEPT:
-                outdated.append(self._looked_over.popitem(last=False)[1])
-        for each in outdated:
-            if each is not None:
-                each.close()
-        return found
-
     @contextmanager
     def previewer(self, run: RunAddress, memory_bytes: int | None) -> Iterator[Previewer]:
         """Lend what makes previews of a run, with all that is kept of earlier ones.
@@ -242,20 +192,11 @@ class Workbench:
         memory = memory_budget(order.memory_bytes) // self._slots
         line.tell("opening the raw data")
         with ExitStack() as opened:
-            scan = opened.enter_context(self._taken(order) or self._opened(order))
+            scan = opened.enter_context(self._opened(order))
             with notes_in_errors(scan):
                 plan = _plan(order, scan, memory, line, decide=decide)
             opened.pop_all()
         return Planned(scan, plan, memory, order.path)
-
-    def _taken(self, order: VolumeOrder) -> TomoScan | None:
-        """Return the scan that was opened to see what its volume looks like, if it is as it was."""
-        with self._lock:
-            looked_over = self._looked_over.pop(order.key, None)
-        if looked_over is None or looked_over.is_fresh():
-            return None if looked_over is None else looked_over.scan
-        looked_over.close()
-        return None
 
     def _opened(self, order: VolumeOrder) -> TomoScan:
         """Open the run, and those that the recipe names beside it."""
@@ -341,6 +282,9 @@ def _plan(order: VolumeOrder, scan: TomoScan, memory: int, line: Line, *, decide
         plan = again(stored)
         if identity(plan, scan) == stored["identity"]:
             return plan
+    elif (known := outline(scan, asked)) is not None:
+        # What is to come may take long: a search for the axis, for instance.
+        line.show(known)
     plan = planned(asked)
     mine = stored_form(plan, scan)
     kept = keep_resolution(order.path, mine)

@@ -7,8 +7,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from concurrent.futures import TimeoutError as NotYetError
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -24,6 +25,7 @@ from tomoservice.errors import (
     WorkersDiedError,
     WorkersLostError,
 )
+from tomoservice.pipeline import Outline
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -127,6 +129,7 @@ class WatchedErrand:
         self._errands: dict[Priority, Errand] = {}
         # Several threads may begin tasks of one reconstruction.
         self._lock = threading.Lock()
+        self._outline: Future[Outline] = Future()
         self._closed = threading.Event()
         self._looked = time.monotonic()
         self._missed = False
@@ -188,6 +191,25 @@ class WatchedErrand:
         """Have a task done and return what came of it; raises what `begin` and `wait` do."""
         return self.wait(self.begin(task, *arguments, **keywords))
 
+    def outline(self, begun: Begun[Any]) -> Outline | None:
+        """Return what a task says that the volume is going to look like; None if it ends without saying so.
+
+        Raises
+        ------
+        CancelledError
+            It is time to stop.
+        """
+        while not (self._outline.done() or begun.future.done()):
+            if self._should_stop():
+                raise CancelledError("told to stop")
+            wait([self._outline, begun.future], LOOK_S, return_when=FIRST_COMPLETED)
+        return self._outline.result() if self._outline.done() else None
+
+    def _see(self, outline: Outline) -> None:
+        # A task that is begun once more says it again.
+        with suppress(InvalidStateError):
+            self._outline.set_result(outline)
+
     def setbacks(self) -> Setbacks:
         """Return what bears the setbacks of several tasks together."""
         return Setbacks(self._should_stop, self.watch.waits)
@@ -220,7 +242,7 @@ class WatchedErrand:
                 raise CancelledError("given up")
             if priority not in self._errands:
                 self._errands[priority] = self._computer.errand(
-                    priority, lambda stage: self.watch.report(Progress(stage))
+                    priority, lambda stage: self.watch.report(Progress(stage)), self._see
                 )
             return self._errands[priority]
 

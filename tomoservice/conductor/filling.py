@@ -21,7 +21,8 @@ from tomoservice.store import SlabStore
 logger = logging.getLogger(__name__)
 
 PIECE_S = 1.0
-"""How long a worker should be busy with the slabs that it is handed: so long may an urgent task wait."""
+"""How long a worker should be busy with the slabs that it is handed: so long may an urgent task wait, and
+twice as long one that is as urgent."""
 LARGEST_PIECE = 64
 """Slabs of a piece, at most."""
 SETTLE_S = 5.0

@@ -22,7 +22,7 @@ from tomoservice.compute.base import Computer
 from tomoservice.compute.orders import RunAddress, VolumeOrder
 from tomoservice.compute.quality import QualityTable, residual_tables
 from tomoservice.compute.resolution import Resolution
-from tomoservice.compute.tasks import checksums, look_over, resolve
+from tomoservice.compute.tasks import checksums, resolve
 from tomoservice.conductor.errands import WatchedErrand
 from tomoservice.conductor.filling import Filling
 from tomoservice.conductor.patience import persistently
@@ -130,10 +130,9 @@ def reconstruct(job: Job, watch: JobWatch) -> Progress:
     _persist(watch, partial(_forget_left_over, job))
     with closing(WatchedErrand(job.computer, watch)) as errand:
         # The scan is opened while the service is told.
-        looking = errand.begin(look_over, order)
-        _persist(watch, partial(job.writer.enter, State.RUNNING))
-        outline = errand.wait(looking)
         resolving = errand.begin(resolve, order, decide=True)
+        _persist(watch, partial(job.writer.enter, State.RUNNING))
+        outline = errand.outline(resolving)
         if outline is not None:
             # Readable while its axis is searched, for instance.
             said = {"axes": ["z", "y", "x"]}

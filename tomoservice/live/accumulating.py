@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -18,13 +16,11 @@ from tomoservice.live.beam import BeamKeeper
 from tomoservice.live.display import Display
 from tomoservice.live.frames import BeamWatch
 from tomoservice.live.memory import Remembered
-from tomoservice.live.phase import LivePhase
+from tomoservice.live.phase import LivePhase, SaidOfScan
 from tomoservice.live.pictures import Pictures, Target
 from tomoservice.live.seeking import AxisSeeker, covers_whole_turn
 from tomoservice.live.sources import LiveSource
 from tomoservice.recon.live import LiveGeometry, SlicePosition
-from tomoservice.sources.layout import choose_layout
-from tomoservice.sources.run_metadata import first_number, in_start
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +44,8 @@ class Accumulator:
         What is shown, and the books of the projections.
     keeper : BeamKeeper
         Flats and darks.
-    start : mapping
-        The start document.
+    said : SaidOfScan
+        What the scan says of itself.
     remembered : Remembered, optional
         What a scan before has shown.
     threads : int
@@ -61,24 +57,24 @@ class Accumulator:
         source: LiveSource,
         display: Display,
         keeper: BeamKeeper,
-        start: Mapping[str, Any],
+        said: SaidOfScan,
         remembered: Remembered | None,
         threads: int,
     ) -> None:
         rows, columns = source.frame_shape
-        self._source, self._display, self._keeper, self._start = source, display, keeper, start
+        self._source, self._display, self._keeper, self._said = source, display, keeper, said
         self._remembered = remembered
         self._ledger, self._axis = display.ledger, display.axis
         self._whole = slice(0, rows)
         self._watch = BeamWatch()
         self._seeker = AxisSeeker(rows)
-        self._phase = LivePhase(start, display.raw_uid, threads)
+        self._phase = LivePhase(said, display.raw_uid, threads)
         self._wished_ratio: float | None = None
         self._search: Future[AxisResult | None] | None = None
         self._searching = ThreadPoolExecutor(1, "live-axis")
-        said = _said_axis(start, display.raw_uid)
-        if said is not None and 0 <= said <= columns - 1:
-            self._axis.given, self._axis.source = said, "said by the scan"
+        column = said.number(said.layout.metadata.rotation_axis)
+        if column is not None and 0 <= column <= columns - 1:
+            self._axis.given, self._axis.source = column, "said by the scan"
         elif remembered is not None and remembered.rotation_axis is not None:
             self._axis.given = remembered.rotation_axis
             self._axis.source = f"that of run {remembered.run_uid[:8]}"
@@ -145,9 +141,10 @@ class Accumulator:
         try:
             phase = self._phase.retrieval(delta_beta, (target.geometry.rows, target.geometry.columns))
         except TomoserviceError as error:
-            self._display.message = f"no phase is retrieved: {error}"
-            phase = None
-        self.pictures.aim(replace(target, phase=phase))
+            self._display.phase_problem = f"no phase is retrieved by {delta_beta:g}: {error}"
+        else:
+            self._display.phase_problem = ""
+            self.pictures.aim(replace(target, phase=phase))
 
     def _wish_slices(self, wished: WishedSlices) -> None:
         target = self.pictures.target
@@ -243,15 +240,7 @@ class Accumulator:
     def _geometry(self, rows: int, columns: int) -> LiveGeometry:
         axis = min(max(self._axis.chosen(columns).value or 0.0, 0.0), columns - 1.0)
         off_centre = abs(axis - (columns - 1) / 2) > OFF_CENTRE * columns
-        whole = announced_range_deg(self._start) >= WHOLE_TURN_DEG or covers_whole_turn(
+        whole = announced_range_deg(self._said.start) >= WHOLE_TURN_DEG or covers_whole_turn(
             self._ledger.good_angles_deg
         )
         return LiveGeometry(rows, columns, axis, half_acquisition=off_centre and whole)
-
-
-def _said_axis(start: Mapping[str, Any], where: str) -> float | None:
-    """Return the axis that a start document names."""
-    if "scan_layout" not in start:
-        return None
-    layout = choose_layout(start, [], where)
-    return first_number(in_start(start, layout.metadata.rotation_axis), None, layout.name, [])

@@ -48,6 +48,8 @@ class Display:
     """Where it stands."""
     message: str = ""
     """What a user should know."""
+    phase_problem: str = ""
+    """Why the phase is not retrieved as somebody wishes."""
 
     def snapshot(self, beam: Beam | None, *, volume: bool) -> Snapshot:
         """Return what there is to be shown now, with or without the volume."""
@@ -58,7 +60,7 @@ class Display:
         metadata = LiveMetadata(
             raw_uid=self.raw_uid,
             state=self.state,
-            message=self.message,
+            message="; ".join(filter(None, (self.message, self.phase_problem))),
             frames_expected=self.expected,
             frames_seen=ledger.seen,
             frames_used=0 if pictures is None else pictures.views,

@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tomoservice.errors import InputError
 from tomoservice.live.references import MINIMUM_TRANSMISSION
 from tomoservice.prep.minus_log import minus_log
-from tomoservice.prep.phase import Method, PhasePlan, Retrieval, check_blur, free_space
-from tomoservice.sources.layout import choose_layout
+from tomoservice.prep.phase import Method, PhasePlan, Retrieval, check_blur
+from tomoservice.propagation import FreeSpace
+from tomoservice.sources.layout import MetadataValue, ScanLayout
 from tomoservice.sources.run_metadata import first_number, in_start
 from tomoservice.sources.units import Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class SaidOfScan:
+    """What a scan says of itself while it goes on.
+
+    Parameters
+    ----------
+    start
+        The start document.
+    layout
+        Where in it things stand.
+    """
+
+    start: Mapping[str, Any]
+    layout: ScanLayout
+
+    def number(self, places: tuple[MetadataValue, ...], quantity: Quantity | None = None) -> float | None:
+        """Return the first number at some places of the start document, in the package's own unit.
+
+        Raises
+        ------
+        InputError
+            The layout gives a unit that is unknown.
+        """
+        return first_number(in_start(self.start, places), quantity, self.layout.name, [])
 
 
 class LivePhase:
@@ -21,16 +50,16 @@ class LivePhase:
 
     Parameters
     ----------
-    start : mapping
-        The start document, which says energy, distance and pixel size.
+    said : SaidOfScan
+        Says energy, distance and pixel size.
     where : str
         The run, for errors.
     threads : int
         Threads to use.
     """
 
-    def __init__(self, start: Mapping[str, Any], where: str, threads: int) -> None:
-        self._start, self._where, self._threads = start, where, threads
+    def __init__(self, said: SaidOfScan, where: str, threads: int) -> None:
+        self._said, self._where, self._threads = said, where, threads
         self._plans: dict[tuple[Retrieval, tuple[int, int]], PhasePlan] = {}
 
     def retrieval(self, delta_beta: float | None, shape: tuple[int, int]) -> Retrieval | None:
@@ -38,26 +67,24 @@ class LivePhase:
 
         Raises
         ------
-        RecipeError
-            The scan does not say all that is needed, or the ratio blurs away everything.
-        EngineError
-            It says something that cannot be.
         InputError
-            A unit that it gives is unknown.
+            The start document does not say all that is needed.
+        RecipeError
+            The ratio blurs away everything.
+        EngineError
+            The scan says something that cannot be.
         """
         if not delta_beta:
             return None
-        layout = choose_layout(self._start, [], self._where)
-        places = layout.metadata
-        energy, distance, pixel = (
-            first_number(in_start(self._start, place), quantity, layout.name, [])
-            for place, quantity in (
-                (places.energy, Quantity.ENERGY_KEV),
-                (places.distance, Quantity.DISTANCE_MM),
-                (places.pixel_size, Quantity.LENGTH_UM),
-            )
-        )
-        space = free_space(energy_kev=energy, distance_mm=distance, pixel_size_um=pixel, name="live slices")
+        places = self._said.layout.metadata
+        energy = self._said.number(places.energy, Quantity.ENERGY_KEV)
+        distance = self._said.number(places.distance, Quantity.DISTANCE_MM)
+        pixel = self._said.number(places.pixel_size, Quantity.LENGTH_UM)
+        if energy is None or distance is None or pixel is None:
+            told = {"energy": energy, "distance to the detector": distance, "pixel size": pixel}
+            missing = " and ".join(name for name, value in told.items() if value is None)
+            raise InputError(self._where, f"the scan's start document does not say its {missing}")
+        space = FreeSpace(energy_kev=energy, distance_mm=distance, pixel_size_um=pixel)
         check_blur(delta_beta, space, *shape, name="live slices")
         return Retrieval(method=Method.PAGANIN, delta_beta=delta_beta, space=space)
 

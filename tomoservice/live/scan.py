@@ -19,8 +19,11 @@ from tomoservice.live.display import Display
 from tomoservice.live.hearing import LOOK_S, RunEar, extent
 from tomoservice.live.manners import Manners
 from tomoservice.live.memory import LiveMemory
+from tomoservice.live.phase import SaidOfScan
 from tomoservice.live.publishing import Publisher
 from tomoservice.live.sources import Finding, LiveSource, UnreadableError, open_source
+from tomoservice.sources.layout import choose_layout
+from tomoservice.sources.run_view import view_run
 
 logger = logging.getLogger(__name__)
 
@@ -193,8 +196,14 @@ class LiveScan:
         self._display.message = f"reads {source.description}"
         self._moved = time.monotonic()
         remembered = self._memory.recall(source.frame_shape)
+        start = self._ear.start
+        try:
+            layout = choose_layout(start, view_run(self._run).streams, self._uid)
+        except BaseException:
+            source.close()
+            raise
         self._work = Accumulator(
-            source, self._display, self._keeper, self._ear.start, remembered, self._pace.threads
+            source, self._display, self._keeper, SaidOfScan(start, layout), remembered, self._pace.threads
         )
         return self._work
 

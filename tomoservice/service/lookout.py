@@ -34,10 +34,6 @@ class Lookout:
         self._stopping.set()
         self._poked.set()
 
-    def _has_plan(self) -> bool:
-        """Tell whether the thread wants to look once more after some time."""
-        return self._again is not None
-
     def is_stopping(self) -> bool:
         """Tell whether to look no more."""
         return self._stopping.is_set()
@@ -54,6 +50,3 @@ class Lookout:
                 if self._stopping.wait(pause):
                     break
                 yield
-                if self._has_plan():
-                    # It was there, and what else may have been created meanwhile is found then.
-                    break

@@ -128,7 +128,11 @@ function Wish({ run, detail, name, label, nothing }: WishProps) {
   const [wanted, setWanted] = useState<number | null>();
   const settled = useSettled(wanted, 600);
   useEffect(() => {
-    if (settled !== undefined) void act(() => wishLive(run, { [name]: settled }));
+    if (settled === undefined) return;
+    // From then on what is wished counts, by whomever; what was refused is told and forgotten.
+    void act(() => wishLive(run, { [name]: settled })).finally(() =>
+      setWanted((now) => (now === settled ? undefined : now)),
+    );
   }, [settled]);
   if (!canWrite) return null;
   return (
