@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,9 +14,15 @@ import pytest
 from tomoservice.compute import tasks
 from tomoservice.compute.orders import RunAddress, VolumeOrder
 from tomoservice.compute.tasks import HALVINGS, _open, _Sink, _with_less_memory
-from tomoservice.compute.workbench import Planned
-from tomoservice.errors import ClaimLostError, MemoryBudgetError, OtherSlabsError
-from tomoservice.pipeline import ResidualLog, Slab
+from tomoservice.compute.workbench import Planned, Workbench
+from tomoservice.errors import (
+    ClaimLostError,
+    FaultError,
+    InputError,
+    MemoryBudgetError,
+    OtherSlabsError,
+)
+from tomoservice.pipeline import Outline, ResidualLog, Slab
 from tomoservice.store import SlabStore, highest_attempt, keep_resolution, read_resolution, set_aside
 
 SHAPE, CHUNKS = (16, 8, 8), (8, 8, 8)
@@ -213,3 +219,26 @@ def test_out_of_memory_for_good(tmp_path: Path) -> None:
     with pytest.raises(MemoryBudgetError, match="no memory left for a slab, even in smaller parts"):
         less_memory(planned, _Line(), reader(tmp_path / "volume", "same"))
     assert len(planned.budgets) == HALVINGS
+
+
+class Idle:
+    """A line to nobody."""
+
+    def should_stop(self) -> bool:
+        return False
+
+    def tell(self, stage: str) -> None:
+        del stage
+
+    def show(self, outline: Outline) -> None:
+        del outline
+
+
+def test_a_raw_file_that_is_away_may_come_back(tmp_path: Path) -> None:
+    away = str(tmp_path / "away.h5")
+    with closing(Workbench()) as bench:
+        with pytest.raises(FaultError, match="for their checksums: .*away.h5: cannot be read"):
+            tasks.checksums(bench, Idle(), [away])
+        # A rerun wants to know now.
+        with pytest.raises(InputError, match="cannot be read"):
+            tasks.checksums(bench, Idle(), [away], anew=True)

@@ -17,6 +17,8 @@ from tomoservice.compute.resolution import Resolution, resolution_of
 from tomoservice.compute.workbench import Planned, Workbench
 from tomoservice.errors import (
     ClaimLostError,
+    FaultError,
+    InputError,
     MemoryBudgetError,
     OtherSlabsError,
 )
@@ -224,6 +226,19 @@ def checksums(
     """Return size, time of last change and SHA-256 of raw files.
 
     With `anew`, all are read; otherwise not those that were read before and that nobody has written to since.
+
+    Raises
+    ------
+    InputError
+        With `anew`, a file cannot be read.
+    FaultError
+        Otherwise: slabs are computed from it, so it is away for a while, or to be seen by other workers only.
+    CancelledError
+        `line` said so.
     """
-    look = fingerprint if anew else bench.fingerprints.of
-    return look(files, line.should_stop)
+    if anew:
+        return fingerprint(files, line.should_stop)
+    try:
+        return bench.fingerprints.of(files, line.should_stop)
+    except InputError as error:
+        raise FaultError(f"reading raw files for their checksums: {error}") from error
