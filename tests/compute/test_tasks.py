@@ -237,7 +237,7 @@ class Idle:
 def test_a_raw_file_that_is_away_may_come_back(tmp_path: Path) -> None:
     away = str(tmp_path / "away.h5")
     with closing(Workbench()) as bench:
-        with pytest.raises(FaultError, match="for their checksums: .*away.h5: cannot be read"):
+        with pytest.raises(FaultError, match="for their checksums"):
             tasks.checksums(bench, Idle(), [away])
         # A rerun wants to know now.
         with pytest.raises(InputError, match="cannot be read"):

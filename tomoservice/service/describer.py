@@ -64,7 +64,7 @@ LEASE_S = 10.0
 GIVE_WAY_S = 0.45
 """How long a queued reconstruction is left to the conductor, who opens the same run: together, both are slow.
 It is readable within about a second all the same."""
-CLAIMED_S = 0.7
+CLAIMED_S = 0.9
 """The same, if one has claimed it by then."""
 
 Mark = tuple[object, ...]
