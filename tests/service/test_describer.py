@@ -184,7 +184,7 @@ def test_what_is_new_and_what_is_queued_is_told() -> None:
 
     registry = ValidationRegistry()
     registry.register(Spec("TomoReconstruction"), accept)
-    listeners = _Told(lambda: told.append("new"), lambda: told.append("queued"))
+    listeners = _Told(lambda _state: told.append("new"), lambda: told.append("queued"))
     validate = _any_version(registry, {"TomoReconstruction": listeners}).dispatch(
         Spec("TomoReconstruction", version="1")
     )

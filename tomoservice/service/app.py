@@ -113,10 +113,10 @@ def make_app(
     guard(tree)
     submitter = Submitter(uri, key)
     heard = {
-        names.RECONSTRUCTION_SPEC: _Told(describer.poke, on_queued),
-        names.SWEEP_SPEC: _Told(describer.poke),
-        names.BATCH_SPEC: _Told(submitter.poke),
-        names.ADDITION_SPEC: _Told(submitter.poke),
+        names.RECONSTRUCTION_SPEC: _Told(describer.hear, on_queued),
+        names.SWEEP_SPEC: _Told(describer.hear),
+        names.BATCH_SPEC: _Told(lambda _state: submitter.poke()),
+        names.ADDITION_SPEC: _Told(lambda _state: submitter.poke()),
     }
     registry = _any_version(arguments["validation_registry"], heard)
     arguments["validation_registry"] = registry
@@ -177,16 +177,17 @@ def _stopping(office: Office, *threads: Describer | Submitter) -> Callable[[], A
 class _Told:
     """Who is told of nodes."""
 
-    on_creation: Callable[[], None]
-    """Called for every new node that the validator lets pass."""
+    on_creation: Callable[[str], None]
+    """Called with the state of every new node that the validator lets pass; it is empty of what has none."""
     on_queued: Callable[[], None] | None = None
     """Called for every node, new or not, that is queued by what is being written."""
 
     def tell(self, metadata: Mapping[str, Any], *, is_new: bool) -> None:
         """Tell of a node that gets this metadata, which the validator has let pass."""
+        state = str(metadata.get("status", {}).get("state", ""))
         if is_new:
-            self.on_creation()
-        if self.on_queued is not None and metadata["status"]["state"] == State.QUEUED:
+            self.on_creation(state)
+        if self.on_queued is not None and state == State.QUEUED:
             self.on_queued()
 
 

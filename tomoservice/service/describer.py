@@ -62,10 +62,10 @@ STOP_S = 1.0
 """How long to wait for each thread when the service ends: what they ask it for may never be answered."""
 LEASE_S = 10.0
 GIVE_WAY_S = 0.45
-"""How long a queued reconstruction is left to the conductor, who opens the same run: together, both are slow.
-It is readable within about a second all the same."""
-CLAIMED_S = 0.9
-"""The same, if one has claimed it by then."""
+"""How long a queued reconstruction is left to the conductor, who has the same run opened: together, both are
+slow. It is readable within about a second all the same."""
+CLAIMED_S = 0.45
+"""How much longer, if one has claimed it by then."""
 
 Mark = tuple[object, ...]
 
@@ -114,7 +114,7 @@ class Describer:
         # What has been seen to, as it was then, as long as searches find it; and what is to be tried again.
         self._settled: dict[str, Mark] = {}
         self._pending: dict[str, None] = {}
-        # When queued ones were seen first.
+        # When those that a conductor has claimed were seen first.
         self._seen: dict[str, float] = {}
         self._since = 0.0
         self._root: Any = None
@@ -126,8 +126,15 @@ class Describer:
         self._thread.start()
 
     def poke(self) -> None:
-        """Look soon: somebody is creating a reconstruction."""
+        """Look soon: there is something new."""
         self._lookout.poke()
+
+    def hear(self, state: str) -> None:
+        """Look in time: somebody is creating a reconstruction in this state, or a sweep."""
+        if state == State.QUEUED:
+            self._lookout.again(GIVE_WAY_S)
+        else:
+            self._lookout.poke()
 
     def stop(self) -> None:
         """End the threads; what one of them still waits for is left to the end of the process."""
@@ -165,7 +172,7 @@ class Describer:
         self._since = now
 
     def _see_to_in_time(self, bench: Workbench, path: str, node: Any) -> None:
-        """See to a node, to one that a conductor takes or has taken only after a moment."""
+        """See to a node; to one that a conductor has just claimed a moment later."""
         left_s = 0.0 if _mark(node)[0] == State.VIRTUAL else self._left_to_others_s(path, node)
         if left_s > 0:
             self._pending[path] = None
@@ -174,18 +181,16 @@ class Describer:
             self._see_to(bench, path, node)
 
     def _left_to_others_s(self, path: str, node: Any) -> float:
-        """Return for how many seconds a node is still left to the conductors."""
+        """Return for how many seconds a node is still left to the conductor that has claimed it."""
         now = time.monotonic()
-        waited_s = now - self._seen.setdefault(path, now)
-        if waited_s < GIVE_WAY_S:
-            return GIVE_WAY_S - waited_s
-        if waited_s < CLAIMED_S:
+        left_s = CLAIMED_S - (now - self._seen.setdefault(path, now))
+        if left_s > 0:
             with boundary(path):
                 # The keys of an array, which has none, would be its pixels.
                 check_place(node)
                 keys = keys_of(node)
                 if names.VOLUME not in keys and any(map(names.attempt_of, keys)):
-                    return CLAIMED_S - waited_s
+                    return left_s
         return 0.0
 
     def _see_to_again(self, bench: Workbench, path: str) -> None:

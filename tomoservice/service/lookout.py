@@ -13,26 +13,32 @@ ALWAYS_S = 10.0
 
 
 class Lookout:
-    """Tells one thread when to look."""
+    """Tells one thread when to look; the others may poke it, or ask it to look after some time."""
 
     def __init__(self) -> None:
-        self._poked = threading.Event()
+        self._lock = threading.Lock()
+        self._changed = threading.Event()
         self._stopping = threading.Event()
+        self._poked = False
         self._again: float | None = None
 
     def poke(self) -> None:
         """Look soon: somebody is creating a node."""
-        self._poked.set()
+        with self._lock:
+            self._poked = True
+        self._changed.set()
 
     def again(self, after_s: float) -> None:
-        """Look once more after some time; for the thread that looks."""
+        """Look once after some time, if not before."""
         at = time.monotonic() + after_s
-        self._again = at if self._again is None else min(self._again, at)
+        with self._lock:
+            self._again = at if self._again is None else min(self._again, at)
+        self._changed.set()
 
     def stop(self) -> None:
         """Look no more."""
         self._stopping.set()
-        self._poked.set()
+        self._changed.set()
 
     def is_stopping(self) -> bool:
         """Tell whether to look no more."""
@@ -40,13 +46,26 @@ class Lookout:
 
     def rounds(self) -> Iterator[None]:
         """Yield whenever it is time to look, until `stop`."""
+        always = time.monotonic() + ALWAYS_S
         while not self.is_stopping():
-            pause = ALWAYS_S if self._again is None else self._again - time.monotonic()
-            self._again = None
-            poked = self._poked.wait(min(max(pause, 0.0), ALWAYS_S))
+            with self._lock:
+                until = always if self._again is None else min(self._again, always)
+            self._changed.wait(max(until - time.monotonic(), 0.0))
             # Whoever pokes from now on gets another round.
-            self._poked.clear()
-            for pause in AFTER_S if poked else (0.0,):
+            self._changed.clear()
+            for pause in self._pauses(until):
                 if self._stopping.wait(pause):
-                    break
+                    return
                 yield
+                always = time.monotonic() + ALWAYS_S
+
+    def _pauses(self, until: float) -> tuple[float, ...]:
+        """Return the pauses before looks that are due; none if only the time of the next one has changed."""
+        with self._lock:
+            if self._poked:
+                self._poked = False
+                return AFTER_S
+            if time.monotonic() < until:
+                return ()
+            self._again = None
+            return (0.0,)
