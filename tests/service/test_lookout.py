@@ -50,13 +50,25 @@ def test_it_looks_several_times_after_a_poke(looking: Looking) -> None:
 
 def test_it_looks_once_after_some_time(looking: Looking) -> None:
     looking.lookout.again(0.3)
-    # The earlier counts, whoever asks, and when.
+    # The earlier comes first, whoever asks, and when.
     looking.lookout.again(2.0)
     time.sleep(0.05)
     looking.lookout.again(1.0)
     looks = looking.after(0.8)
     assert len(looks) == 1
     assert 0.3 <= looks[0] < 0.8
+    # And the others are not forgotten: what they are for may not have been there yet.
+    looks = looking.after(1.7)
+    assert len(looks) == 3
+    assert 1.0 <= looks[1] < 1.6
+    assert looks[2] >= 2.0
+
+
+def test_looks_that_are_planned_together_are_one(looking: Looking) -> None:
+    for _ in range(100):
+        looking.lookout.again(0.3)
+    # They may lie on either side of a tick.
+    assert 1 <= len(looking.after(1.0)) <= 2
 
 
 def test_a_poke_does_not_wait_for_what_is_planned(looking: Looking) -> None:

@@ -47,6 +47,10 @@ Task = Callable[Concatenate["Workbench", Line, Arguments], Result]
 """What is done: a function of a module, given what is kept ready, and a line to the orderer."""
 
 
+def unheard(_news: object) -> None:
+    """Tell nobody."""
+
+
 ANYWHERE = "runs_anywhere"
 
 

@@ -19,7 +19,7 @@ from distributed.comm import CommClosedError
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 
-from tomoservice.compute.base import ANYWHERE, Line, Priority
+from tomoservice.compute.base import ANYWHERE, Line, Priority, unheard
 from tomoservice.compute.hanging import HUNG_S, HangWatch
 from tomoservice.compute.resolution import engine_versions
 from tomoservice.compute.warming import warm_up
@@ -88,7 +88,7 @@ class DaskComputer:
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._unanswered: tuple[str, float] | None = None
-        self._hearers: dict[str, tuple[Callable[[str], None] | None, Callable[[Outline], None] | None]] = {}
+        self._hearers: dict[str, tuple[Callable[[str], None], Callable[[Outline], None]]] = {}
 
     @property
     def slots(self) -> int:
@@ -143,11 +143,10 @@ class DaskComputer:
 
     def _hear(self, event: tuple[float, tuple[str, Any]]) -> None:
         name, said = event[1]
-        on_stage, on_outline = self._hearers.get(name, (None, None))
+        on_stage, on_outline = self._hearers.get(name, (unheard, unheard))
         if isinstance(said, str):
-            if on_stage is not None:
-                on_stage(said)
-        elif on_outline is not None:
+            on_stage(said)
+        else:
             shape, chunks, dtype = said
             on_outline(Outline(tuple(shape), tuple(chunks), dtype))
 
@@ -159,7 +158,7 @@ class DaskComputer:
     ) -> DaskErrand:
         """Open an errand."""
         errand = DaskErrand(self, priority)
-        self._hearers[errand.name] = (on_stage, on_outline)
+        self._hearers[errand.name] = (on_stage or unheard, on_outline or unheard)
         return errand
 
     def forget(self, name: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from tomoservice.compute.base import Line, Priority
+from tomoservice.compute.base import Line, Priority, unheard
 from tomoservice.compute.workbench import Workbench
 from tomoservice.pipeline import Outline
 
@@ -55,7 +55,7 @@ class LocalComputer:
         on_outline: Callable[[Outline], None] | None = None,
     ) -> _LocalErrand:
         """Open an errand."""
-        return _LocalErrand(self, priority, _LocalLine(on_stage or _unheard, on_outline or _unheard))
+        return _LocalErrand(self, priority, _LocalLine(on_stage or unheard, on_outline or unheard))
 
     def put(self, priority: Priority, work: Callable[[Workbench], Any]) -> Future[Any]:
         """Have something done with what is kept ready."""
@@ -140,10 +140,6 @@ class _LocalLine:
 
     def show(self, outline: Outline) -> None:
         self._on_outline(outline)
-
-
-def _unheard(_news: object) -> None:
-    """Tell nobody."""
 
 
 def _nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ AFTER_S = (0.05, 0.2, 0.3)
 """When to look after somebody has created a node: it stands in the catalogue a moment later."""
 ALWAYS_S = 10.0
 """How often to look in any case: another server's client may have created one, or a server may have died."""
+TICK_S = 0.2
+"""Looks that are planned for less than this apart are one."""
 
 
 class Lookout:
@@ -20,7 +23,8 @@ class Lookout:
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._poked = False
-        self._again: float | None = None
+        # When looks are planned, in ticks.
+        self._planned: set[int] = set()
 
     def poke(self) -> None:
         """Look soon: somebody is creating a node."""
@@ -29,10 +33,9 @@ class Lookout:
         self._changed.set()
 
     def again(self, after_s: float) -> None:
-        """Look once after some time, if not before."""
-        at = time.monotonic() + after_s
+        """Look once after some time, whatever looks there are before."""
         with self._lock:
-            self._again = at if self._again is None else min(self._again, at)
+            self._planned.add(math.ceil((time.monotonic() + after_s) / TICK_S))
         self._changed.set()
 
     def stop(self) -> None:
@@ -49,7 +52,7 @@ class Lookout:
         always = time.monotonic() + ALWAYS_S
         while not self.is_stopping():
             with self._lock:
-                until = always if self._again is None else min(self._again, always)
+                until = min([always, *(tick * TICK_S for tick in self._planned)])
             self._changed.wait(max(until - time.monotonic(), 0.0))
             # Whoever pokes from now on gets another round.
             self._changed.clear()
@@ -65,7 +68,8 @@ class Lookout:
             if self._poked:
                 self._poked = False
                 return AFTER_S
-            if time.monotonic() < until:
+            now = time.monotonic()
+            if now < until:
                 return ()
-            self._again = None
+            self._planned = {tick for tick in self._planned if tick * TICK_S > now}
             return (0.0,)
