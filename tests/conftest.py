@@ -26,6 +26,7 @@ LIBRARY_THREADS = re.compile(
     r"|zarr_io|zarr_pool_\d+"
     r"|Dask-Offload_\d+|Dask-Callback-Thread_\d+"
 )
+TRACKER = "multiprocessing.resource_tracker"
 # How long an example takes depends on what else the machine does.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
@@ -111,7 +112,8 @@ def _new_children(before: set[psutil.Process]) -> set[psutil.Process]:
     new = set()
     for child in set(psutil.Process().children(recursive=True)) - before:
         with suppress(psutil.NoSuchProcess):
-            if before.isdisjoint(child.parents()):
+            # Python keeps its tracker of resources until it ends itself.
+            if before.isdisjoint(child.parents()) and TRACKER not in " ".join(child.cmdline()):
                 new.add(child)
     return new
 

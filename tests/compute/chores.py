@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -105,6 +106,10 @@ def hang_once(bench: Workbench, line: Line, notes: str) -> str:
     note(bench, line, notes, "tried")
     if len(Path(notes).read_text(encoding="ascii").split()) > 1:
         return "done"
+    # The stack of a thread that compiles cannot always be walked.
+    for thread in threading.enumerate():
+        if thread.name == "warm-up":
+            thread.join()
     get_worker().loop.add_callback(sleep_for_long)
     sleep_for_long()
     return "nobody ended me"

@@ -122,11 +122,11 @@ def test_a_worker_that_hangs_says_where_and_is_replaced(
     with local_cluster(tmp_path, ONE) as (address, security), closing(computer):
         with Client(address, security=security, set_as_default=False) as client:
             # Whoever comes later finds it there.
-            client.register_plugin(WorkbenchPlugin(hung_s=2.0), name=PLUGIN)
+            client.register_plugin(WorkbenchPlugin(hung_s=5.0), name=PLUGIN)
         with closing(computer.errand(Priority.NORMAL)) as errand:
             assert errand.submit(chores.hang_once, str(tmp_path / "notes")).result(100) == "done"
     said = capfd.readouterr().err
-    assert "Timeout (0:00:02)!" in said
+    assert "Timeout (0:00:05)!" in said
     assert "in sleep_for_long" in said
     assert "in hang_once" in said
 

@@ -16,6 +16,7 @@ import yaml
 from profiles.sim.launch import CONFIG_FILE, RunningIOC, simulated_beamline
 from profiles.sim.options import SimulationOptions
 from tests.phantom_scans import phantom_scan
+from tests.service.conftest import wait_for
 from tomoservice.service.running import RunningService, running_service
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +63,9 @@ def ioc() -> Iterator[RunningIOC]:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     folder = tmp_path_factory.mktemp("readme") / "tomoservice-data"
     with running_service(folder, {"conductor": {"poll_s": 0.2}}) as running:
+        # A scan that is over before somebody follows it has no live slices.
+        log = folder / "logs" / "live.log"
+        wait_for(lambda: log.is_file() and "ready after" in log.read_text("utf-8"), 120)
         yield running
 
 
