@@ -9,6 +9,7 @@ import numpy as np
 
 from tomoservice import axis
 from tomoservice.errors import TomoserviceError
+from tomoservice.garbage import spare_what_is_there
 from tomoservice.recon import get_reconstructor, preview
 
 logger = logging.getLogger(__name__)
@@ -41,3 +42,4 @@ def warm_up() -> None:
         axis.fourier(sinograms, angles)
     except TomoserviceError as error:
         logger.warning("the kernels cannot be made ready: %s", error)
+    spare_what_is_there()

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from tomoservice.garbage import spare_what_is_there
 from tomoservice.settings import Settings
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -67,6 +68,7 @@ def run_conductor(
         waking(conductor.wake)
     # The server needs all cores to start; whoever computes would be in its way.
     conductor.wait_for_service()
+    spare_what_is_there()
     if compute.scheduler is not None:
         conductor.run()
         return

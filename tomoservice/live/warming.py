@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from tomoservice.garbage import spare_what_is_there
 from tomoservice.live.references import Beam
 from tomoservice.live.seeking import AxisMatter
 from tomoservice.recon.live import BinnedVolume, CrossSection, FilteredViews, LiveGeometry, Slice
@@ -36,4 +37,5 @@ def warm() -> None:
         part.add(views)
         part.correct(lines[0])
     AxisMatter(np.ascontiguousarray(lines.swapaxes(0, 1)), angles).search()
+    spare_what_is_there()
     logger.info("ready after %.1f s", time.monotonic() - began)

@@ -24,6 +24,7 @@ from tomoservice.catalog.states import State
 from tomoservice.compute.cluster import DaskComputer
 from tomoservice.compute.launch import find_cluster
 from tomoservice.freed_memory import give_back_freed_memory
+from tomoservice.garbage import spare_what_is_there
 from tomoservice.service.answers import explain_errors
 from tomoservice.service.api import office_routes
 from tomoservice.service.database import check_address, prepare_database
@@ -128,6 +129,7 @@ def make_app(
     office = open_office(settings, readers, submitter, uri, tree)
     arguments["include_routers"] = [*arguments["include_routers"], *office_routes()]
     tasks["startup"].append(_starting(describer, submitter))
+    tasks["startup"].append(_sparing)
     tasks["background"] += [readers.join, _give_back_memory]
     tasks["shutdown"].append(_stopping(office, describer, submitter))
     keep_dependencies()
@@ -146,6 +148,10 @@ def _key_for_work(settings: Settings, api_key: str) -> Callable[[], str]:
         return lambda: api_key
     # Where people have accounts, it is made once the service runs for the first time.
     return partial(read_api_key, file)
+
+
+async def _sparing() -> None:
+    spare_what_is_there()
 
 
 async def _give_back_memory() -> None:
