@@ -14,7 +14,7 @@ import queue
 import re
 import socket
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,14 @@ LOOKS_FOR_ANOTHER = 4
 """Who listens under a name asks for messages nearly all the time; he is seen in one of these looks."""
 AGAIN_S = 2.0
 CONNECT_S = 5.0
-ACK_S = 60.0
-"""How long a message may take to be handled before the server hands it out again."""
+ACK_S = 30.0
+"""How long a message may take to be handled before the server hands it out again: as long waits whoever
+follows a listener that was killed."""
 GRACE_S = 0.7
 """How long what is going on may take to end in order."""
-AT_ONCE = 100
+AT_ONCE = 1
+"""Messages that are out at a time. Of more, those that a killed listener had not handled would come again
+after newer ones, and documents in another order are of no use."""
 MOST_WAITING = 100_000
 """Documents that wait in memory for a server that does not answer; of more than that the latest are lost."""
 AT_EXIT_S = 30.0
@@ -112,6 +115,7 @@ class NatsSource:
             stream = client.jetstream()
             name = await _stream_of(stream, self._subject)
             await self._wait_until_alone(stream, name)
+            await self._keep_order(stream, name)
             subscription = await stream.pull_subscribe(
                 f"{self._subject}.>",
                 durable=self._consumer,
@@ -122,12 +126,26 @@ class NatsSource:
             )
             while not self._stopped.is_set():
                 try:
-                    messages = await subscription.fetch(AT_ONCE, timeout=LOOK_S)
+                    (message,) = await subscription.fetch(AT_ONCE, timeout=LOOK_S)
                 except TimeoutError:
                     continue
-                await self._handle_all(messages, deliver)
+                if self._stopped.is_set():
+                    # For whoever listens next.
+                    await message.nak()
+                else:
+                    await self._handle(message, deliver)
         finally:
             await client.close()
+
+    async def _keep_order(self, stream: Any, name: str) -> None:
+        """Have the server keep the order under a name that an earlier version has left there."""
+        try:
+            config = (await stream.consumer_info(name, self._consumer)).config
+        except NotFoundError:
+            return
+        if config.max_ack_pending != AT_ONCE:
+            config.max_ack_pending, config.ack_wait = AT_ONCE, ACK_S
+            await stream.add_consumer(name, config)
 
     async def _wait_until_alone(self, stream: Any, name: str) -> None:
         said = False
@@ -153,17 +171,6 @@ class NatsSource:
             await asyncio.sleep(ANOTHER_S)
         return False
 
-    async def _handle_all(self, messages: Sequence[Any], deliver: Deliver) -> None:
-        """Handle messages in order; what is left of them when it ends is given back to the server."""
-        left = list(messages)
-        try:
-            while left and not self._stopped.is_set():
-                await self._handle(left[0], deliver)
-                del left[0]
-        finally:
-            for message in left:
-                await message.nak()
-
     async def _handle(self, message: Any, deliver: Deliver) -> None:
         name = message.subject.rpartition(".")[2]
         try:
@@ -172,7 +179,11 @@ class NatsSource:
             logger.warning("NATS at %s: %s is no document: %s", self._address, message.subject, error)
             await message.term()
             return
-        deliver(name, doc)
+        try:
+            deliver(name, doc)
+        except BaseException:
+            await message.nak()
+            raise
         await message.ack()
 
 

@@ -124,6 +124,8 @@ def show(feed: LiveFeed) -> None:
         if gone.is_set():
             window.destroy()
             return
+        # Whatever goes wrong this time: Tk says it on standard error and goes on.
+        window.after(POLL_MS, follow)
         shown = feed.next()
         window.title(f"tomoservice: {shown.title}")
         caption.configure(text=shown.caption)
@@ -132,7 +134,6 @@ def show(feed: LiveFeed) -> None:
             picture.configure(image=image, width=image.width(), height=image.height())
             # Tk shows an image only as long as somebody holds it.
             picture.image = image  # type: ignore[attr-defined]
-        window.after(POLL_MS, follow)
 
     follow()
     window.mainloop()

@@ -360,7 +360,8 @@ def _judged(outcome: LiveOutcome, plan: LivePlan) -> list[Measurement]:
     else:
         invalid = live["frames_invalid"]
         found = f"{invalid} left out of the live slices, {outcome.frames - outcome.used} of the final volume"
-        rows.append(Measurement("Frames without beam", found, float(invalid == 0), 0))
+        unseen = invalid == 0 or outcome.frames == outcome.used
+        rows.append(Measurement("Frames without beam", found, float(unseen), 0))
     certain = "" if axis["confidence"] is None else f", confidence {axis['confidence']:.2f}"
     if plan.true_axis is None:
         rows.append(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -62,7 +62,9 @@ class Sample:
     """From the end of the scan until the status PVs show that its volume is done."""
 
 
-def soak(folder: Path, scans: int, tell: Tell, *, seconds: float | None = None) -> list[Measurement]:
+def soak(
+    folder: Path, scans: int, tell: Tell, *, seconds: float | None = None, table: Path | None = None
+) -> list[Measurement]:
     """Run scans, and return a table that says what has grown.
 
     Parameters
@@ -75,6 +77,8 @@ def soak(folder: Path, scans: int, tell: Tell, *, seconds: float | None = None) 
         Told about the progress.
     seconds
         Begin no scan after so long.
+    table
+        CSV file with a line for each scan, so that one can look at what grows.
 
     Raises
     ------
@@ -90,11 +94,26 @@ def soak(folder: Path, scans: int, tell: Tell, *, seconds: float | None = None) 
         stack.callback(session.close)
         session.start()
         tell("the service starts")
-        samples = list(_run(session, scans, tell, seconds))
+        samples = list(_kept(_run(session, scans, tell, seconds), table))
     try:
         return report(samples)
     except ValueError as error:
         raise TomoserviceError(f"{len(samples)} scans say nothing: {error}; let more run") from error
+
+
+def _kept(samples: Iterable[Sample], table: Path | None) -> Iterator[Sample]:
+    """Hand samples on, and write each as a line."""
+    columns: list[tuple[str, str]] = []
+    for sample in samples:
+        if table is not None and not columns:
+            columns = sorted(sample.counts)
+            names = [f"{role} {quantity}" for role, quantity in columns]
+            table.write_text(",".join(["scan s", "volume s", *names]) + "\n", encoding="utf-8")
+        if table is not None:
+            values = [sample.scan_s, sample.latency_s, *(sample.counts.get(each, 0.0) for each in columns)]
+            with table.open("a", encoding="utf-8") as file:
+                file.write(",".join(f"{value:.3f}" for value in values) + "\n")
+        yield sample
 
 
 def _recipe(folder: Path) -> Path:

@@ -156,12 +156,12 @@ class StatusIOC:
         newest, set_to = look.newest, look.setpoints
         failed = look.state in FAILED
         live = look.live or LiveMetadata(raw_uid="")
-        shown = newest if newest.path and look.running is None else _axis_of(live)
+        shown = newest if look.shown is None else _axis_of(live)
         values: dict[str, Any] = {
             "server_running": "Running",
             "recon_status": look.message or look.state,
             "error_message": look.message if failed else "",
-            "run_uid": (newest.run_uid if look.running is None else "") or live.raw_uid,
+            "run_uid": newest.run_uid if look.shown is None else live.raw_uid,
             "progress": look.percent,
             "live_state": live.state if look.live else "none",
             "frames_expected": -1 if live.frames_expected is None else live.frames_expected,

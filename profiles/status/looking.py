@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
@@ -65,28 +66,37 @@ class Look:
         return None if self.live is None or self.live.state.is_over else self.live
 
     @property
+    def shown(self) -> LiveMetadata | None:
+        """The newest live reconstruction if it is what there is to be told of.
+
+        Its scan still runs, or came to no good end after everything that was asked for.
+        """
+        live = self.live
+        if live is None or not live.state.is_over or not self.newest.path:
+            return live
+        is_of_it = self.newest.run_uid == live.raw_uid
+        came_to_grief = live.state in (LiveState.ABORTED, LiveState.FAILED)
+        return live if came_to_grief and not is_of_it and _moment(live) > self.newest.asked else None
+
+    @property
     def state(self) -> str:
         """One word for all: what is going on now, or what came of it."""
-        if self.running is not None:
-            return self.running.state
-        if self.newest.state:
-            return self.newest.state
-        return "idle" if self.live is None else self.live.state
+        if self.shown is not None:
+            return self.shown.state
+        return self.newest.state or "idle"
 
     @property
     def percent(self) -> float:
         """How far that is; 0 if it is not known how many projections will come."""
-        if self.running is None:
+        if self.shown is None:
             return self.newest.percent
-        expected = self.running.frames_expected
-        return 100.0 * self.running.frames_used / expected if expected else 0.0
+        expected = self.shown.frames_expected
+        return 100.0 * self.shown.frames_used / expected if expected else 0.0
 
     @property
     def message(self) -> str:
         """What a user should know of it."""
-        if self.running is not None:
-            return self.running.message
-        return self.newest.message or ("" if self.live is None else self.live.message)
+        return self.newest.message if self.shown is None else self.shown.message
 
 
 class Looker:
@@ -192,6 +202,11 @@ def _live(node: Any) -> LiveMetadata | None:
     except CatalogError as error:
         # Of another version, say: the rest is shown all the same.
         return LiveMetadata(raw_uid=str(node.path_parts[-1]), state=LiveState.FAILED, message=str(error))
+
+
+def _moment(live: LiveMetadata) -> float:
+    """Return when something was said last, in seconds since 1970."""
+    return datetime.fromisoformat(live.updated).timestamp() if live.updated else 0.0
 
 
 def _wishes(node: Any) -> LiveWishes:

@@ -18,8 +18,9 @@ import pytest
 from profiles.sim.options import SECOND_LOOPBACK
 from profiles.status.launch import status_ioc
 from tests.service.scans import SmallScan, documents, publish
+from tests.sessions.conftest import SLICE
 from tests.sessions.forwarding import Line
-from tomoservice.client import Tomo, connect
+from tomoservice.client import Tomo
 from tomoservice.service.running import RunningService
 
 if TYPE_CHECKING:
@@ -29,13 +30,6 @@ if TYPE_CHECKING:
 
 PREFIX = "STATUS:"
 INVALID, NONE = 3, 0
-SLICE = np.arange(24 * 40, dtype=np.float32).reshape(24, 40)
-
-
-@pytest.fixture(scope="module")
-def tomo(service: RunningService) -> Iterator[Tomo]:
-    with connect(service.uri, service.api_key) as client:
-        yield client
 
 
 @contextmanager
@@ -72,40 +66,6 @@ def now(signal: Any) -> Any:
     return signal.get(use_monitor=False)
 
 
-def make_live(tomo: Tomo, run_uid: str, **metadata: Any) -> Any:
-    """Make a live reconstruction as the live process does."""
-    said = {
-        "raw_uid": run_uid,
-        "state": "accumulating",
-        "message": "a slice of half a turn",
-        "frames_expected": 200,
-        "frames_seen": 60,
-        "frames_used": 50,
-        "frames_invalid": 3,
-        "frames_skipped": 0,
-        "rotation_axis": {"value": 19.25, "confidence": 0.75, "provisional": True, "source": "half a turn"},
-        "flat": {"provisional": True, "source": "an estimate"},
-        "slices": {"z": 8, "y": 12, "x": 20},
-        "update": 5,
-        "updated": "2026-01-01T00:00:00+00:00",
-        "rate_hz": 2.5,
-        **metadata,
-    }
-    root = tomo.root
-    container = root["live"] if "live" in list(root) else root.create_container("live")
-    node = container.create_container(run_uid, metadata=said)
-    node.create_container("wishes", metadata={"stop": False, "rotation_axis": None, "slices": {}})
-    node.write_array(SLICE, key="xy")
-    return node
-
-
-@pytest.fixture
-def live(tomo: Tomo) -> Iterator[Any]:
-    node = make_live(tomo, "11111111-live")
-    yield node
-    node.delete(recursive=True, external_only=False)
-
-
 def test_a_service_with_nothing_in_it_is_idle(status: TomoStatus) -> None:
     wait_for(lambda: now(status.state) == "idle")
     assert now(status.server_running) == "Running"
@@ -135,36 +95,6 @@ def test_a_live_reconstruction_is_mirrored(status: TomoStatus, live: Any) -> Non
     wait_for(lambda: now(shown.unique_id) == 6)
     np.testing.assert_array_equal(shown.image, SLICE[::-1])
     shown.destroy()
-
-
-def test_the_window_shows_what_is_live(service: RunningService, live: Any) -> None:
-    from io import BytesIO
-
-    from PIL import Image
-
-    from profiles.live_window import LiveFeed
-
-    feed = LiveFeed(service.uri, None)
-    shown = feed.next()
-    assert shown.title == "scan 11111111"
-    assert shown.caption.startswith("accumulating: 50 of 200 projections, axis 19.25 (provisional)")
-    with Image.open(BytesIO(shown.png)) as picture:
-        assert picture.size[0] % SLICE.shape[1] == 0
-        assert picture.getpixel((0, 0)) < picture.getpixel((0, picture.size[1] - 1))
-    # nothing new
-    assert feed.next().png == b""
-    feed.close()
-
-
-def test_the_window_says_what_is_missing(service: RunningService) -> None:
-    from profiles.live_window import LiveFeed, has_display
-
-    feed = LiveFeed("http://127.0.0.1:9", None)
-    assert feed.next().title == "no service"
-    feed = LiveFeed(service.uri, None)
-    assert feed.next().title == "no live reconstruction"
-    feed.close()
-    assert not has_display({})
 
 
 def test_what_is_written_becomes_a_wish(run_engine: RunEngine, status: TomoStatus, live: Any) -> None:

@@ -17,7 +17,7 @@ import zmq
 from tests.service.backends import HOW_TO, documented, own_redis
 from tests.service.conftest import wait_for
 from tests.service.dask_processes import free_port
-from tomoservice.client import Tomo, connect
+from tomoservice.client import Tomo
 from tomoservice.service.running import RunningService
 
 PAGE = HOW_TO / "queueserver.md"
@@ -122,12 +122,6 @@ def manager(
             # With SIGTERM it takes its own processes with it.
             process.terminate()
             process.wait(STOP_S)
-
-
-@pytest.fixture(scope="module")
-def tomo(service: RunningService) -> Iterator[Tomo]:
-    with connect(service.uri, service.api_key) as client:
-        yield client
 
 
 def test_the_environment_has_plans_and_devices(manager: Manager) -> None:

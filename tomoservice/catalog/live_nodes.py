@@ -146,6 +146,15 @@ def _is_orphan(root: Any, run_uid: str, live: LiveMetadata, silent_s: float) -> 
     return age.total_seconds() > silent_s
 
 
+def _wishes_left(node: Any) -> LiveWishes:
+    """Return what was wished of a live reconstruction that is begun again; an end to it is not among that."""
+    try:
+        return read_wishes(node).model_copy(update={"stop": False})
+    except CatalogError as error:
+        logger.debug("nothing is wished of %s: %s", "/".join(node.path_parts), error)
+        return LiveWishes()
+
+
 class LiveNode:
     """A live reconstruction as its writer sees it.
 
@@ -154,7 +163,7 @@ class LiveNode:
     root : tiled Container
         Root of the service.
     run_uid : str
-        The run. What another process may have left there is replaced.
+        The run. What another process may have left there is replaced, but for what was wished of it.
 
     Raises
     ------
@@ -167,17 +176,19 @@ class LiveNode:
         container = ensure_container(root, names.LIVE)
         spec = (Spec(names.LIVE_SPEC, version=names.LIVE_VERSION),)
         first = LiveMetadata(raw_uid=run_uid).model_dump(mode="json")
+        wishes = LiveWishes()
         try:
             self.node = create_container(container, run_uid, metadata=first, specs=spec, access_tags=tags)
         except ConflictError:
             found = child(container, run_uid)
+            wishes = _wishes_left(found)
             with translated(f"replacing the live reconstruction of {run_uid}"):
                 found.delete(recursive=True, external_only=False)
             self.node = create_container(container, run_uid, metadata=first, specs=spec, access_tags=tags)
         self._wishes = create_container(
             self.node,
             names.WISHES,
-            metadata=LiveWishes().model_dump(mode="json"),
+            metadata=wishes.model_dump(mode="json"),
             specs=(Spec(names.WISHES_SPEC, version=names.WISHES_VERSION),),
         )
         self._arrays: dict[LivePicture, Any] = {}

@@ -97,10 +97,12 @@ def soak(folder: Path | None, scans: int, seconds: float | None) -> None:
 
     Simulated beamline, RunEngine, service and status PVs, all in processes of their own. The exit status is 1
     if anything grows beyond what noise explains. `undecided` is what noise hides: more scans would tell.
+    With a folder, what was counted after each scan stays in it, in soak.csv.
     """
     from profiles.sim.soak import soak as run_soak
 
-    rows = _run(folder, lambda place: run_soak(place, scans, _tell, seconds=seconds))
+    table = None if folder is None else folder / "soak.csv"
+    rows = _run(folder, lambda place: run_soak(place, scans, _tell, seconds=seconds, table=table))
     grown = [row.work for row in rows if row.verdict.startswith("NOT")]
     if grown:
         raise TomoserviceError(f"grows from scan to scan: {'; '.join(grown)}")

@@ -131,8 +131,9 @@ class Accumulator:
     def _wish_axis(self, column: float | None) -> None:
         columns = self.pictures.shown.geometry.columns
         if column is not None and column > columns - 1:
-            self._display.message = f"an axis at column {column:g} is not on the detector"
+            self._display.axis_problem = f"an axis at column {column:g} is not on the detector"
             return
+        self._display.axis_problem = ""
         self._axis.wished = column
         self._aim()
 
@@ -163,10 +164,10 @@ class Accumulator:
             if not (self._search.done() or last):
                 return
             search, self._search = self._search, None
-            is_another = self._seeker.learn(search.result())
+            self._seeker.learn(search.result())
             self._axis.found = self._seeker.best
-            if is_another:
-                self._aim()
+            # The axis may be the same, and the views all around a whole turn by now.
+            self._aim()
         matter = self._seeker.matter(last=last)
         if matter is not None:
             self._search = self._searching.submit(matter.search)

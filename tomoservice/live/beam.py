@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from tomoservice.catalog.nodes import reread
 from tomoservice.errors import CatalogError, FaultError, InputError, ServiceUnavailableError
 from tomoservice.live.memory import Remembered
-from tomoservice.live.references import Beam, estimated_flat
+from tomoservice.live.references import Beam, References, estimated_flat
 from tomoservice.live.sources import Finding
 
 logger = logging.getLogger(__name__)
 
 ESTIMATE = "estimated from what stands beside the sample"
 OWN = "the scan's own flats"
-Image = NDArray[np.float32]
 
 
 class BeamKeeper:
@@ -34,7 +33,9 @@ class BeamKeeper:
 
     def __init__(self, run: Any, finding: Finding) -> None:
         self._run, self._finding = run, finding
-        self._own: tuple[Image | None, Image | None] = (None, None)
+        self._own = References()
+        self._used = (0, 0)
+        """Of how many flats and darks what is used was made."""
         self.beam: Beam | None = None
         """What is used; None before the first projection."""
 
@@ -46,17 +47,20 @@ class BeamKeeper:
             return None
         return float(np.mean(beam.flat - beam.dark))
 
-    def look(self) -> tuple[Image | None, Image | None]:
-        """Return flat and dark of the scan, (row, column) in counts, as far as they can be read by now."""
-        flat, dark = self._own
-        if flat is not None and dark is not None:
-            return flat, dark
+    @property
+    def is_provisional(self) -> bool:
+        """Whether the scan's own flats or darks have not been used yet."""
+        return self.beam is None or self.beam.provisional or not self.beam.own_dark
+
+    def look(self) -> bool:
+        """Read flats and darks of the scan if more have come; tell whether they could be looked at."""
         try:
             reread(self._run)
-            self._own = self._finding.read_references(self._run)
+            self._own = self._finding.read_references(self._run, self._own)
         except (InputError, CatalogError, FaultError, ServiceUnavailableError) as error:
             logger.debug("run %s: flats and darks are not readable yet: %s", self._run.path_parts[-1], error)
-        return self._own
+            return False
+        return True
 
     def begin(self, pixels: NDArray[Any], remembered: Remembered | None) -> Beam:
         """Choose what to begin with.
@@ -68,7 +72,9 @@ class BeamKeeper:
         remembered : Remembered, optional
             What a scan before has shown.
         """
-        flat, dark = self.look()
+        self.look()
+        flat, dark = self._own.flat, self._own.dark
+        self._used = self._own.counts
         before = remembered.beam if remembered else None
         own_dark = dark is not None
         if dark is None:
@@ -84,13 +90,15 @@ class BeamKeeper:
         return self.beam
 
     def refine(self) -> tuple[Beam, Beam] | None:
-        """Use the scan's own flats and darks if they have come; return what was used before, and is now."""
+        """Use the flats and darks that have been seen since; return what was used before, and is now.
+
+        None if there are no more of them.
+        """
         beam = self.beam
-        if beam is None or not (beam.provisional or not beam.own_dark):
+        if beam is None or self._own.counts == self._used:
             return None
-        flat, dark = self.look()
-        if flat is None and dark is None:
-            return None
+        flat, dark = self._own.flat, self._own.dark
+        self._used = self._own.counts
         self.beam = Beam(
             flat if flat is not None else beam.flat,
             dark if dark is not None else beam.dark,

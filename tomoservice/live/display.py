@@ -48,6 +48,8 @@ class Display:
     """Where it stands."""
     message: str = ""
     """What a user should know."""
+    axis_problem: str = ""
+    """Why the axis is not the one that somebody wishes."""
     phase_problem: str = ""
     """Why the phase is not retrieved as somebody wishes."""
 
@@ -60,7 +62,7 @@ class Display:
         metadata = LiveMetadata(
             raw_uid=self.raw_uid,
             state=self.state,
-            message="; ".join(filter(None, (self.message, self.phase_problem))),
+            message="; ".join(filter(None, (self.message, self.axis_problem, self.phase_problem))),
             frames_expected=self.expected,
             frames_seen=ledger.seen,
             frames_used=0 if pictures is None else pictures.views,

@@ -7,8 +7,8 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-LOST = 0.25
-"""A frame is without beam if it is darker than this part of those before it."""
+from tomoservice.sources.checks import BEAMLESS
+
 NEIGHBOURS = 31
 """Good frames to compare with, the latest."""
 DARKEST = 0.01
@@ -50,7 +50,7 @@ class BeamWatch:
         first = float(np.median(levels)) if np.isfinite(levels).all() else 0.0
         for number, level in enumerate(levels):
             usual = float(np.median(self._levels)) if self._levels else first
-            least = max(LOST * usual, DARKEST * (light or 0.0))
+            least = max(BEAMLESS * usual, DARKEST * (light or 0.0))
             lost[number] = not np.isfinite(level) or level < least
             if not lost[number]:
                 self._levels.append(float(level))
@@ -71,9 +71,13 @@ class Ledger:
     def see(self, angles_deg: NDArray[np.float64]) -> int:
         """Take note of the angles of all projections that have come, and return how many are new.
 
-        One that has been judged already keeps the angle by which it was used.
+        One that has been judged already keeps the angle by which it was used. Of others the angle may come,
+        or be corrected, after the image.
         """
         before = len(self.angles_deg)
+        open_ = np.flatnonzero(~self._judged[: len(angles_deg)])
+        self.angles_deg[open_] = angles_deg[open_]
+        self._invalid[open_] = ~np.isfinite(angles_deg[open_])
         new = max(len(angles_deg) - before, 0)
         if new:
             self.angles_deg = np.concatenate([self.angles_deg, angles_deg[before:]])

@@ -68,10 +68,14 @@ class Target:
             case LivePicture.VOLUME:
                 return BinnedVolume(self.geometry, binning_for(self.geometry))
 
+    def is_anew_after(self, other: Target) -> bool:
+        """Tell whether nothing that was made for another target is of use."""
+        how = (self.geometry, self.generation, self.phase)
+        return how != (other.geometry, other.generation, other.phase)
+
     def differing(self, other: Target) -> list[LivePicture]:
         """Return which pictures are others."""
-        how = (self.geometry, self.generation, self.phase)
-        if how != (other.geometry, other.generation, other.phase):
+        if self.is_anew_after(other):
             return list(LivePicture)
         mine, theirs = self.position, other.position
         moved = {
@@ -89,6 +93,11 @@ class _Next:
         self.target = target
         self.parts = {picture: target.make(picture) for picture in pictures}
         self.done: set[int] = set()
+
+    @property
+    def makes_all(self) -> bool:
+        """Whether every picture is made."""
+        return len(self.parts) == len(LivePicture)
 
     @property
     def rows(self) -> slice:
@@ -119,6 +128,8 @@ class Pictures:
         self._threads = threads
         self._parts = {picture: target.make(picture) for picture in LivePicture}
         self._next: _Next | None = None
+        self._after: Target | None = None
+        """What is to be shown after that: slices that were moved while all is made anew."""
 
     @property
     def views(self) -> int:
@@ -128,11 +139,18 @@ class Pictures:
     @property
     def target(self) -> Target:
         """What is to be shown."""
+        if self._after is not None:
+            return self._after
         return self.shown if self._next is None else self._next.target
 
     def aim(self, target: Target) -> None:
         """Say what is to be shown."""
         if target == self.target:
+            return
+        self._after = None
+        if self._next is not None and self._next.makes_all and not target.is_anew_after(self._next.target):
+            # Begun again with each move, it would never be finished.
+            self._after = target
             return
         pictures = target.differing(self.shown)
         self._next = _Next(target, pictures) if pictures else None
@@ -193,3 +211,6 @@ class Pictures:
         if self._next is not None:
             self._parts |= self._next.parts
             self.shown, self._next = self._next.target, None
+        if self._after is not None:
+            after, self._after = self._after, None
+            self.aim(after)

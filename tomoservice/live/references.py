@@ -63,6 +63,23 @@ class Beam:
         return -minus_log(ratio, minimum_transmission=1e-6)
 
 
+@dataclass(frozen=True)
+class References:
+    """Flat and dark of a scan, as far as it has them.
+
+    Parameters
+    ----------
+    flat, dark
+        (row, column) float32, in counts; None if there are none.
+    counts
+        Of how many flats and darks they were made.
+    """
+
+    flat: NDArray[np.float32] | None = None
+    dark: NDArray[np.float32] | None = None
+    counts: tuple[int, ...] = (0, 0)
+
+
 def estimated_flat(frames: NDArray[np.generic], dark: NDArray[np.float32]) -> NDArray[np.float32]:
     """Guess the open beam from what stands beside the sample.
 

@@ -41,6 +41,10 @@ FINISHING_UPDATES = 4
 """How many times rarer updates are when no projections come any more: the service has other things to do."""
 LOOKS_IN_PATIENCE = 4
 """How often it is looked, while no projection comes, whether the run goes on otherwise: with flats, say."""
+REFERENCES_S = 5.0
+"""How often it is looked for a scan's own flats and darks while projections come that others correct."""
+REFERENCE_TRIES, REFERENCE_PAUSE_S = 4, 0.5
+"""How often flats and darks are looked for once the run is over, should they not be readable at once."""
 RETRY_S = 10.0
 """How long frames that cannot be read are tried again once the run is over."""
 TROUBLE = (InputError, CatalogError, ServiceUnavailableError)
@@ -151,6 +155,7 @@ class LiveScan:
         self._set(LiveState.ACCUMULATING)
         while not self._is_over():
             busy = self._step(work)
+            self._look_for_references(work)
             self._publish()
             if not busy:
                 self._stopping.wait(IDLE_S)
@@ -228,6 +233,19 @@ class LiveScan:
             self._moved = time.monotonic()
         return busy
 
+    def _look_for_references(self, work: Accumulator) -> None:
+        """Now and then, use the scan's own flats and darks, should they have come in the middle of it."""
+        now = time.monotonic()
+        if (
+            self._keeper.beam is None
+            or not self._keeper.is_provisional
+            or now - self._referred < REFERENCES_S
+        ):
+            return
+        self._referred = now
+        if self._keeper.look():
+            work.refine()
+
     # the end
 
     @property
@@ -267,6 +285,9 @@ class LiveScan:
         self._publish(force=True)
         # The processor belongs to whoever makes the final volume.
         self._manners.leave(self._uid)
+        for _ in range(REFERENCE_TRIES):
+            if self._keeper.look() or self._stopping.wait(REFERENCE_PAUSE_S):
+                break
         work.refine()
         self._ledger.take_back_skipped()
         self._work_off(work)
@@ -275,6 +296,9 @@ class LiveScan:
         while work.is_searching and not self._stopping.is_set():
             work.seek(last=True)
             self._work_off(work)
+        if self._is_unwanted:
+            self._end(LiveState.ABORTED, "ended before all projections were shown")
+            return
         geometry = work.pictures.shown.geometry
         self._memory.remember((geometry.rows, geometry.columns), work.result())
         stop = self._ear.stop

@@ -141,16 +141,13 @@ class AxisSeeker:
         stack = np.stack([self._lines[frame] for frame in self._lines], axis=1)
         return AxisMatter(np.ascontiguousarray(stack), angles)
 
-    def learn(self, result: AxisResult | None) -> bool:
-        """Take note of what was found, and return whether another axis is to be used now."""
+    def learn(self, result: AxisResult | None) -> None:
+        """Take note of what was found."""
         if result is None:
-            return False
+            return
         best = self.best
         if best is not None and abs(best.rotation_axis - result.rotation_axis) < SAME_AXIS:
             # Nobody sees that; showing everything about another axis costs as much as the scan did.
             self.best = replace(best, confidence=max(best.confidence, result.confidence))
-            return False
-        better = best is None or result.confidence >= best.confidence - 0.05
-        if better:
+        elif best is None or result.confidence >= best.confidence - 0.05:
             self.best = result
-        return better

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.errors import InputError, MissingDataError
-from tomoservice.live.references import reduced
+from tomoservice.live.references import References, reduced
 from tomoservice.scan import TomoScan
 from tomoservice.sources.angles import angles_from_values
 from tomoservice.sources.hdf5 import check_filters, find_dataset, open_hdf5
@@ -81,8 +81,15 @@ class Finding:
         """Open a run as it is now; see `tomoservice.sources.open_run`."""
         return open_run(node, catalog=self.catalog, readable=self.readable)
 
-    def read_references(self, node: Any) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
-        """Return flat and dark of a run as far as it has them by now, (row, column) float32.
+    def read_references(self, node: Any, known: References) -> References:
+        """Return flat and dark of a run as far as it has them by now.
+
+        Parameters
+        ----------
+        node : BlueskyRun
+            Tiled client of the run, read anew.
+        known : References
+            What was read before; returned as it is if no more has come.
 
         Raises
         ------
@@ -90,7 +97,10 @@ class Finding:
             They cannot be read.
         """
         with open_references(node, catalog=self.catalog, readable=self.readable) as (flats, darks):
-            return reduced(flats), reduced(darks)
+            counts = tuple(0 if stack is None else stack.shape[0] for stack in (flats, darks))
+            if counts == known.counts:
+                return known
+            return References(reduced(flats), reduced(darks), counts)
 
 
 def open_source(node: Any, finding: Finding, *, ended: bool = False) -> LiveSource:

@@ -74,8 +74,10 @@ class WaitingRoom:
                 self.forget(uid)
                 continue
             except TomoserviceError as error:
+                # What has not been seen has not changed.
                 logger.debug("run %s: %s", uid, error)
-                found = guest.seen or {}
+                guest.due = time.monotonic() + guest.pause
+                continue
             if found.get("stop"):
                 # What there is of it is reconstructed anyway.
                 self.forget(uid)

@@ -153,6 +153,41 @@ def test_a_second_listener_of_the_same_name_waits_until_the_first_has_gone(
     assert len(came["first"]) == len(came["second"]) == 6
 
 
+KILLED = """
+import sys, time
+import callbacks.nats as ours
+
+ours.ACK_S = 2.0
+
+def take(name, doc):
+    print(name, flush=True)
+    if name == "event":
+        time.sleep(100)
+
+ours.NatsSource(sys.argv[1], subject=sys.argv[2], consumer="killed").run(take)
+"""
+
+
+def test_what_a_killed_listener_had_in_hand_comes_again_before_all_that_is_newer(subject: str) -> None:
+    docs = [*numbers(), *numbers()]
+    came: list[str] = []
+    with NatsPublisher(NATS, subject=subject) as publisher:
+        listener = subprocess.Popen(
+            [sys.executable, "-c", KILLED, NATS, subject], stdout=subprocess.PIPE, text=True
+        )
+        with listener:
+            until_listening(subject, "killed")
+            Sender(publisher).send(docs)
+            assert publisher.wait(20)
+            assert listener.stdout is not None
+            had = [listener.stdout.readline().strip() for _ in range(3)]
+            listener.kill()
+    with running(NatsSource(NATS, subject=subject, consumer="killed"), lambda name, _: came.append(name)):
+        wait_for(lambda: came.count("stop") == 2)
+    assert had == ["start", "descriptor", "event"]
+    assert came == [name for name, _ in docs[2:]]
+
+
 def test_what_the_disk_refuses_comes_again(subject: str) -> None:
     came: list[str] = []
     source = NatsSource(NATS, subject=subject, consumer="full")
