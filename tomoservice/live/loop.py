@@ -116,13 +116,13 @@ class LiveLoop:
 
     def _follow(self, run_uid: str) -> None:
         root: Any = None
-        silent = False
+        scan: LiveScan | None = None
         try:
             with self._places:
                 if self._stopping.is_set():
                     return
                 root = connect(self._uri, self._api_key)
-                silent = self._reconstruct(root, run_uid)
+                scan = self._reconstruct(root, run_uid)
         except TomoserviceError as error:
             logger.warning("run %s: no live reconstruction any more: %s", run_uid, error)
         except Exception:
@@ -134,12 +134,12 @@ class LiveLoop:
             with self._lock:
                 self._scans.pop(run_uid, None)
             give_back_freed_memory()
-        if silent:
+        if scan is not None and scan.went_silent:
             # It may only pause: a plan that waits, flats that take long.
-            self._room.put(run_uid, time.time())
+            self._room.put(run_uid, time.time(), scan.extent)
 
-    def _reconstruct(self, root: Any, run_uid: str) -> bool:
-        """Follow a run to its end; tell whether it has none and nothing has come for long."""
+    def _reconstruct(self, root: Any, run_uid: str) -> LiveScan:
+        """Follow a run to its end, or until nothing has come for long."""
         run = find_run(root, run_uid)
         node = LiveNode(root, run_uid)
         with self._lock:
@@ -154,7 +154,7 @@ class LiveLoop:
         if self._stopping.is_set():
             scan.stop()
         scan.run()
-        return scan.went_silent
+        return scan
 
     def _wait(self) -> None:
         """Look at runs that may go on, and end what nobody follows any more."""

@@ -77,7 +77,7 @@ class References:
 
     flat: NDArray[np.float32] | None = None
     dark: NDArray[np.float32] | None = None
-    counts: tuple[int, ...] = (0, 0)
+    counts: tuple[int, int] = (0, 0)
 
 
 def estimated_flat(frames: NDArray[np.generic], dark: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -119,6 +119,11 @@ class LiveScan:
         """Whether nothing has come for long of a run that has no stop document: more may come."""
         return self._ear.stop is None and self._is_silent
 
+    @property
+    def extent(self) -> Mapping[str, Any] | None:
+        """How far the run had come when it was looked at last; None if that has not been done."""
+        return self._extent
+
     def stop(self) -> None:
         """End soon; what there is stays readable."""
         self._stopping.set()

@@ -97,7 +97,7 @@ class Finding:
             They cannot be read.
         """
         with open_references(node, catalog=self.catalog, readable=self.readable) as (flats, darks):
-            counts = tuple(0 if stack is None else stack.shape[0] for stack in (flats, darks))
+            counts = (flats.shape[0] if flats is not None else 0, darks.shape[0] if darks is not None else 0)
             if counts == known.counts:
                 return known
             return References(reduced(flats), reduced(darks), counts)

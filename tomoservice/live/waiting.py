@@ -49,10 +49,20 @@ class WaitingRoom:
         self._guests: dict[str, _Guest] = {}
         self._lock = threading.Lock()
 
-    def put(self, run_uid: str, began: float) -> None:
-        """Look at a run from now on, which began at some time, in seconds since 1970."""
+    def put(self, run_uid: str, began: float, seen: Mapping[str, Any] | None = None) -> None:
+        """Look at a run from now on.
+
+        Parameters
+        ----------
+        run_uid : str
+            The run.
+        began : float
+            When it began, in seconds since 1970.
+        seen : mapping, optional
+            How far it had come when it was looked at before; see `tomoservice.live.hearing.extent`.
+        """
         with self._lock:
-            self._guests[run_uid] = _Guest(began)
+            self._guests[run_uid] = _Guest(began, seen=seen)
             latest = sorted(self._guests, key=lambda uid: self._guests[uid].began, reverse=True)
             for uid in latest[MOST:]:
                 del self._guests[uid]
