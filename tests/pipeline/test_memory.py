@@ -51,15 +51,15 @@ print(json.dumps({"before": before, "after": peak()}))
 """
 
 
-def write_scan(path: Path, angles: int, rows: int, columns: int) -> None:
+def write_scan(path: Path, angles: int, rows: int, columns: int, flats: int = 2) -> None:
     random = np.random.default_rng(0)
     frame = random.integers(20000, 60000, (rows, columns), dtype=np.uint16)
     with h5py.File(path, "w") as file:
         data = file.create_dataset("exchange/data", (angles, rows, columns), np.uint16)
         for index in range(angles):
             data[index] = np.roll(frame, index, axis=1)
-        file["exchange/data_white"] = np.full((2, rows, columns), 60000, np.uint16)
-        file["exchange/data_dark"] = np.zeros((2, rows, columns), np.uint16)
+        file["exchange/data_white"] = np.full((flats, rows, columns), 60000, np.uint16)
+        file["exchange/data_dark"] = np.zeros((flats, rows, columns), np.uint16)
         file["exchange/theta"] = np.arange(angles) * (180 / angles)
 
 
@@ -89,10 +89,12 @@ def write_scan(path: Path, angles: int, rows: int, columns: int) -> None:
         ),
         # A search for the axis in long sinograms.
         ((1500, 8, 768), {"rotation_axis": {"method": "auto"}}, 400 * MIB),
+        # Flats and darks that are together larger than the budget, of rows that are looked at together.
+        ((120, 400, 768, 200), {"rotation_axis": {"method": "auto"}}, 300 * MIB),
     ],
 )
 def test_the_budget_is_kept(
-    tmp_path: Path, shape: tuple[int, int, int], recipe: dict[str, object], budget: int
+    tmp_path: Path, shape: tuple[int, ...], recipe: dict[str, object], budget: int
 ) -> None:
     path = tmp_path / "large.h5"
     write_scan(path, *shape)

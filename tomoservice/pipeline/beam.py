@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,9 +32,13 @@ from tomoservice.recipe.stages.flat_field import (
     RegionNormalisation,
     StandardFlatField,
 )
-from tomoservice.scan import ImageKey, TomoScan
+from tomoservice.scan import Frames, ImageKey, TomoScan
 
 Floats = NDArray[np.floating[Any]]
+WORKING_BYTES = 16
+"""What is held for each pixel of a flat beside it: a copy, and squares in double precision."""
+BANDS_PIECES = 2
+"""Flats may take so many times what is read of the projections at once, which waits meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class Beam:
     """(line, part): how much of each part of the beam stands in each line of a sinogram."""
     brightness: Floats | None = None
     """(line,): brightness of the beam in each line of a sinogram, relative to the flats."""
+    piece_bytes: int = LARGEST_PIECE
+    """Bytes of flats and darks that are looked at at once, as far as single rows allow."""
 
     def open(self, rows: slice, columns: slice) -> OpenBeam:
         """Return the beam on some rows and columns of the detector."""
@@ -64,16 +70,20 @@ class Beam:
         if self.components is not None:
             return self._dynamic(self.components, rows, columns)
         combine = stage.combine if isinstance(stage, StandardFlatField) else "mean"
-        dark = self._dark(rows, columns, combine)
+        dark = self.dark(rows, columns, combine)
         if self.scan.flats is None or not self.references.flats.size:
             return open_beam(np.full((length(rows), length(columns)), self.level, np.float32), dark)
-        flats = self.scan.flats[:, rows, columns]
-        used = flats[self.references.flats]
-        bad = bad_pixels(used, dark) if stage.bad_pixels == "bridge" else None
-        if not self.groups:
-            return open_beam(reduce_frames(used, combine), dark, bad=bad)
-        reduced = [reduce_frames(flats[list(group.frames)], combine) for group in self.groups]
-        return open_beam(np.stack(reduced), dark, bad=bad)
+        groups = [np.asarray(group.frames) for group in self.groups] or [self.references.flats]
+        shape = length(rows), length(columns)
+        reduced = np.empty((len(groups), *shape), np.float32)
+        bad = np.zeros(shape, np.bool_) if stage.bad_pixels == "bridge" else None
+        for band, place in self._bands(self.scan.flats, rows, columns):
+            flats = self.scan.flats[:, band, columns]
+            if bad is not None:
+                bad[place] = bad_pixels(flats[self.references.flats], None if dark is None else dark[place])
+            for target, group in zip(reduced, groups, strict=True):
+                target[place] = reduce_frames(flats[group], combine)
+        return open_beam(reduced if self.groups else reduced[0], dark, bad=bad)
 
     def during(self, lines: NDArray[np.intp]) -> tuple[Floats | None, Floats | None]:
         """Return weights of the beam's parts and its brightness during projections, by sinogram line."""
@@ -93,7 +103,7 @@ class Beam:
             for part, size in zip((rows, columns), frames.shape[1:], strict=True)
         )
         flats = frames[:, wide, broad][self.references.flats]
-        dark = self._dark(wide, broad, "mean")
+        dark = self.dark(wide, broad, "mean")
         stage = self.recipe.flat_field
         bridged = not isinstance(stage, NoFlatField) and stage.bad_pixels == "bridge"
         beam = components.beam(flats, dark, bad=bad_pixels(flats, dark) if bridged else None)
@@ -101,10 +111,27 @@ class Beam:
         across = slice(columns.start - broad.start, columns.stop - broad.start)
         return beam.part(inner, across)
 
-    def _dark(self, rows: slice, columns: slice, combine: str) -> NDArray[np.float32] | None:
-        if self.scan.darks is None or not self.references.darks.size:
+    def dark(self, rows: slice, columns: slice, combine: str) -> NDArray[np.float32] | None:
+        """Return the dark field (row, column) in counts, mean or median; None if there is none."""
+        darks = self.scan.darks
+        if darks is None or not self.references.darks.size:
             return None
-        return reduce_frames(self.scan.darks[:, rows, columns][self.references.darks], combine)
+        reduced = np.empty((length(rows), length(columns)), np.float32)
+        for band, place in self._bands(darks, rows, columns):
+            reduced[place] = reduce_frames(darks[:, band, columns][self.references.darks], combine)
+        return reduced
+
+    def _bands(self, frames: Frames, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
+        """Cut rows so that as much of all frames as fits is looked at at once; nothing looks across rows.
+
+        Yields rows of the detector, and their places among all that are wanted.
+        """
+        one = frames.shape[0] * length(columns) * (frames.dtype.itemsize + WORKING_BYTES)
+        most = max(BANDS_PIECES * self.piece_bytes // max(one, 1), 1)
+        wanted = range(rows.start, rows.stop, rows.step or 1)
+        for begin in range(0, len(wanted), most):
+            part = wanted[begin : begin + most]
+            yield slice(part.start, part.stop, part.step), slice(begin, begin + len(part))
 
 
 def look_at_beam(
@@ -130,7 +157,7 @@ def look_at_beam(
         If `cancelled` said so.
     """
     stage = recipe.flat_field
-    beam = Beam(scan, recipe, references)
+    beam = Beam(scan, recipe, references, piece_bytes=piece_bytes)
     if isinstance(stage, NoFlatField):
         return beam
     reader = ProjectionReader(scan, selection, piece_bytes)
@@ -183,7 +210,7 @@ def _with_components(
     whole = slice(0, scan.shape[1]), slice(0, scan.shape[2])
     dark = None
     if scan.darks is not None and beam.references.darks.size:
-        dark = reduce_frames(scan.darks[:][beam.references.darks])
+        dark = beam.dark(*whole, "mean")
     options = ComponentOptions(stage.components, stage.smoothing, stage.downsampling)
     components = flat_components(ChosenFrames(scan.flats, beam.references.flats), dark, options)
     weights = np.empty((selection.angles_deg.size, 1 + components.count), np.float32)

@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tomoservice.errors import GeometryError, InputError, MissingDataError
+from tomoservice.errors import GeometryError, InputError, MissingDataError, RecipeError
 from tomoservice.geometry import angular_range_deg
 from tomoservice.pipeline.references import References, choose_references
 from tomoservice.pipeline.selection import Selection
 from tomoservice.prep.flat_field import reduce_frames
 from tomoservice.recipe import Recipe
-from tomoservice.recipe.stages.flat_field import FlatField, NoFlatField, StandardFlatField
+from tomoservice.recipe.stages.flat_field import (
+    BorderNormalisation,
+    FlatField,
+    NoFlatField,
+    StandardFlatField,
+)
+from tomoservice.recipe.stages.outliers import Zingers
+from tomoservice.recipe.stages.stripes import FittingStripes
 from tomoservice.scan import TomoScan
 from tomoservice.sources import check_projections, check_references
 
@@ -22,6 +29,8 @@ FEW_DEGREES = 150.0
 """Angles that cover less than this leave a wedge of the volume undetermined."""
 MOST_LOST = 0.2
 """A scan that has lost a greater part of its projections is not reconstructed without a word."""
+FEWEST_FITTED = 3
+"""Projections to which a polynomial along the angle can be fitted at all."""
 LIKELY_RADIANS = 20
 """More projections than this within 2 pi degrees are more likely angles in radians."""
 
@@ -72,6 +81,42 @@ def check_scan(scan: TomoScan, recipe: Recipe, selection: Selection, *, again: b
     if lost.size:
         selection = selection.without(lost)
     return CheckedScan(selection, lost, references, notes + _check_coverage(selection.angles_deg))
+
+
+def check_sizes(recipe: Recipe, selection: Selection) -> None:
+    """Refuse stages that want more columns or projections than are kept.
+
+    Raises
+    ------
+    RecipeError
+        Names the field, what is wanted and what there is.
+    """
+    width, angles = selection.width, selection.angles_deg.size
+    name = recipe.name or "recipe"
+    stage = recipe.flat_field
+    if not isinstance(stage, NoFlatField) and isinstance(stage.normalisation, BorderNormalisation):
+        columns = stage.normalisation.columns
+        if 2 * columns > width:
+            raise RecipeError(
+                f"flat_field.normalisation.columns: got {columns} on either side, but only {width} columns "
+                "are kept",
+                name=name,
+            )
+    outliers = recipe.outliers
+    if isinstance(outliers, Zingers) and outliers.dimension != "frame" and angles < outliers.size:
+        raise RecipeError(
+            f"outliers.size: got {outliers.size} along the angle, but only {angles} projections are kept; "
+            "set outliers.dimension to 'frame'",
+            name=name,
+        )
+    stripes = recipe.stripes
+    window = angles if angles % 2 else angles - 1
+    if isinstance(stripes, FittingStripes) and (window <= stripes.order or angles < FEWEST_FITTED):
+        raise RecipeError(
+            f"stripes.order: a polynomial of order {stripes.order} needs more than {angles} projections; "
+            "lower it, or choose another method",
+            name=name,
+        )
 
 
 def _check_references(scan: TomoScan, recipe: Recipe) -> list[str]:

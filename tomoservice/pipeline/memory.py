@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import psutil
@@ -43,6 +44,8 @@ class Problem:
     """Slices of a slab."""
     margin: int = 0
     """Rows on either side that the stages before the reconstruction look at."""
+    frame_rows: int | None = None
+    """Rows that there are, beyond which no margin goes; by default none is cut."""
     working_bytes: int = 0
     """Memory that the stages take beside the block they work on."""
     working_bytes_per_row: int = 0
@@ -99,13 +102,16 @@ def plan_memory(reconstructor: Reconstructor, problem: Problem, budget: int) -> 
     rows = _rows(reconstructor, problem, budget, ahead=False)
     least = min(group, problem.slices)
     if rows < least:
-        needed = _fixed(reconstructor, problem, budget, ahead=False) + (
-            _per_row(problem) + _beside(reconstructor, problem)
-        ) * (least + _more_rows(problem, group, ahead=False))
+        held = min(least + _more_rows(problem, group, ahead=False), _all_rows(problem))
+        one = _per_row(problem) + _beside(reconstructor, problem)
+        needed = _fixed(reconstructor, problem, budget, ahead=False) + one * held
+        looked_at = f" with {problem.margin} rows on either side that a stage looks at"
+        around = looked_at if problem.margin > least else ""
         raise MemoryBudgetError(
             f"the smallest piece, {least} slices of {problem.size} x {problem.size} from {problem.angles} "
-            f"projections, takes {needed / 2**20:.0f} MiB, the memory budget is {budget / 2**20:.0f} MiB; "
-            "raise the budget, or set frames.binning to 2 or frames.columns to fewer columns"
+            f"projections{around}, takes {needed / 2**20:.0f} MiB, the memory budget is "
+            f"{budget / 2**20:.0f} MiB; raise the budget, or set frames.binning to 2 or frames.columns to "
+            "fewer columns"
         )
     return MemoryPlan(rows, ahead=False, piece_bytes=piece_bytes(budget))
 
@@ -114,7 +120,15 @@ def _rows(reconstructor: Reconstructor, problem: Problem, budget: int, *, ahead:
     """Return how many rows of sinograms fit beside what is held anyway."""
     free = budget - _fixed(reconstructor, problem, budget, ahead=ahead)
     held = free // (_per_row(problem) * (2 if ahead else 1) + _beside(reconstructor, problem))
+    if problem.margin and held >= _all_rows(problem):
+        # One block, whose margins end where the detector does.
+        return problem.slices
     return int(held - _more_rows(problem, reconstructor.row_group, ahead=ahead))
+
+
+def _all_rows(problem: Problem) -> float:
+    """Return the rows of which the whole volume is computed at once."""
+    return math.inf if problem.frame_rows is None else problem.frame_rows
 
 
 def _beside(reconstructor: Reconstructor, problem: Problem) -> int:

@@ -100,6 +100,7 @@ class Plan:
             size=self.size,
             depth=self.chunks[0],
             margin=self.chain.margin,
+            frame_rows=self.selection.frame_rows // self.selection.binning,
             first_row=self.selection.first_row,
             working_bytes=working.fixed + self._ring_bytes(),
             working_bytes_per_row=working.per_row,

@@ -10,6 +10,7 @@ from tomoservice.pipeline.beam import Beam
 from tomoservice.pipeline.chain import Chain, plain_chain
 from tomoservice.pipeline.preprocess import Preprocessor
 from tomoservice.pipeline.selection import Selection
+from tomoservice.prep.saturation import detector_limit, saturated_part
 from tomoservice.recipe import Recipe
 from tomoservice.scan import TomoScan
 
@@ -69,15 +70,14 @@ def check_transmission(scan: TomoScan, recipe: Recipe, selection: Selection, bea
 
 
 def _about_saturation(scan: TomoScan, selection: Selection, lines: tuple[int, ...], rows: slice) -> list[str]:
-    if scan.projections.dtype.kind != "u":
-        return []
-    limit = np.iinfo(scan.projections.dtype).max
-    parts: list[float] = []
+    parts: list[tuple[float, float]] = []
     for line in lines:
         number = int(selection.projections[selection.places == line][0])
         frame: NDArray[np.generic] = scan.projections[number, rows, selection.columns]
-        parts.append(float((frame == limit).mean()))
-    worst = max(parts)
+        parts.append((saturated_part(frame), detector_limit(frame) or 0.0))
+    worst, limit = max(parts)
     if worst <= SATURATED:
         return []
-    return [f"up to {worst:.0%} of the pixels of a projection are saturated ({limit}): grey values are wrong"]
+    return [
+        f"up to {worst:.0%} of the pixels of a projection are saturated ({limit:.0f}): grey values are wrong"
+    ]

@@ -16,6 +16,7 @@ from tomoservice.errors import GeometryError, RecipeError
 from tomoservice.pipeline.axis import describe_search, resolve_axis
 from tomoservice.pipeline.beam import Beam
 from tomoservice.pipeline.chain import build_chain, physics_notes, resolved_phase
+from tomoservice.pipeline.checks import check_sizes
 from tomoservice.pipeline.companions import look_at_companions
 from tomoservice.pipeline.groundwork import Groundwork, lay_groundwork
 from tomoservice.pipeline.layout import Slab, cut_into_slabs
@@ -107,6 +108,7 @@ def prepare(  # noqa: PLR0913 - what is decided, what is known of it, and three 
     say = progress or _silent
     budget = memory_budget(memory_bytes)
     selection = select(scan, recipe)
+    check_sizes(recipe, selection)
     voxel = _voxel_size(scan, recipe, selection)
     placed = place(recipe.reconstruction.method, device)
     reconstructor = get_reconstructor(recipe.reconstruction.method, placed)

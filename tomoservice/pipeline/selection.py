@@ -14,6 +14,11 @@ from tomoservice.recipe import Recipe
 from tomoservice.recipe.stages.frames import Range
 from tomoservice.scan import TomoScan
 
+TURN_DEG = 361.0
+"""A whole turn, whose last view may repeat the first."""
+LEAP_DEG, LEAP = 5.0, 4.0
+"""Degrees, and times the distance to the nearest view, from which two views are far apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -117,6 +122,9 @@ def select(scan: TomoScan, recipe: Recipe) -> Selection:
 
 def _sorted(angles_deg: NDArray[np.float64]) -> dict[str, Any]:
     """Return places and angles of a sinogram in which neighbouring views are neighbours."""
+    if _leaps(angles_deg):
+        # The golden ratio, say, counted up turn by turn.
+        angles_deg = np.mod(angles_deg, 360)
     steps = np.diff(angles_deg)
     if (steps >= 0).all() or (steps <= 0).all():
         return {"places": np.arange(angles_deg.size), "angles_deg": angles_deg}
@@ -124,6 +132,16 @@ def _sorted(angles_deg: NDArray[np.float64]) -> dict[str, Any]:
     places = np.empty_like(order)
     places[order] = np.arange(order.size)
     return {"places": places, "angles_deg": angles_deg[order]}
+
+
+def _leaps(angles_deg: NDArray[np.float64]) -> bool:
+    """Tell whether views go round several times, so that those taken one after the other are far apart."""
+    if np.ptp(angles_deg) <= TURN_DEG:
+        return False
+    between = np.abs(np.mod(np.diff(angles_deg) + 180, 360) - 180)
+    nearest = np.diff(np.sort(np.mod(angles_deg, 360)))
+    apart = float(np.median(between))
+    return apart > LEAP_DEG and apart > LEAP * float(np.median(nearest))
 
 
 def _inside(wanted: Range, available: int, field: str, unit: str, recipe: Recipe) -> slice:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.errors import GeometryError
+from tomoservice.prep.saturation import saturated_part
 
 # Below so many frames nothing tells a bad one from a good one, unless it is bad in itself.
 ENOUGH = 3
@@ -85,7 +86,7 @@ def judge_frames(frames: Stack, *, saturation: float | None = None, tolerance: f
     frames : (frame, row, column) real array, or anything that is read like one
         Flats, or darks, in counts. Not modified.
     saturation : float, optional
-        Counts at which the detector saturates; by default the largest number that unsigned pixels can hold.
+        Counts at which the detector saturates; by default see `tomoservice.prep.saturation.detector_limit`.
     tolerance : float
         Counts that make no difference to the result: for darks, a fraction of a percent of the flats' level.
 
@@ -101,8 +102,6 @@ def judge_frames(frames: Stack, *, saturation: float | None = None, tolerance: f
     shape = frames.shape
     if len(shape) != 3 or 0 in shape:
         raise GeometryError(f"flats and darks come as a stack (n, row, column), got shape {shape}")
-    if saturation is None and frames.dtype.kind == "u":
-        saturation = float(np.iinfo(frames.dtype).max)
     looks = [_look(np.asarray(frames[i]), saturation) for i in range(shape[0])]
     reasons = _bad_in_themselves(looks)
     rest = [i for i in range(len(looks)) if i not in reasons]
@@ -121,7 +120,7 @@ def _look(frame: NDArray[Any], saturation: float | None) -> _Looks:
     part = float(finite.mean())
     values = frame if part == 1 else np.where(finite, frame, 0)
     level = float(np.median(frame[finite])) if part > 0 else 0.0
-    bright = 0.0 if saturation is None else float((values >= saturation).mean())
+    bright = saturated_part(values) if saturation is None else float((values >= saturation).mean())
     return _Looks(level, float((values == 0).mean()), bright, part, _thumbnail(values))
 
 

@@ -5,12 +5,15 @@ Scope: rows. Pixels are compared with others of their row only; `stuck_pixels` n
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from tomoservice.errors import GeometryError
 from tomoservice.prep.flat_field import around
+from tomoservice.prep.saturation import detector_limit
 from tomoservice.threads import available_threads, for_each, ranges
 
 # A dark level above the neighbours' by this part of the open beam leaves a pixel no more than the rest.
@@ -41,7 +44,7 @@ def bad_pixels(
     dark : (row, column) real array or None
         Reduced dark field in counts.
     saturation : float, optional
-        Counts at which the detector saturates; by default the largest number that unsigned pixels can hold.
+        Counts at which the detector saturates; by default see `tomoservice.prep.saturation.detector_limit`.
 
     Returns
     -------
@@ -61,9 +64,11 @@ def bad_pixels(
             "(flat, row, column) and (row, column) of one frame"
         )
         raise GeometryError(msg)
-    limit = saturation
-    if limit is None and stack.dtype.kind == "u":
-        limit = float(np.iinfo(stack.dtype).max)
+    limit: Any = saturation
+    if saturation is None:
+        limits = [detector_limit(stack[:, row]) for row in range(stack.shape[1])]
+        # Row by row, so that a row is judged the same whatever is looked at with it.
+        limit = None if limits[0] is None else np.array(limits)[:, None]
     # A zinger saturates one flat.
     saturated = 0 if limit is None else (stack >= limit).mean(axis=0)
     bad = np.zeros(stack.shape[1:], np.bool_) | (saturated >= 0.5)
