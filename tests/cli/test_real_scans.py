@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -57,6 +58,32 @@ def test_automatic_axis(
     found = json.loads(capsys.readouterr().out)
     assert abs(found["rotation_axis"] - expected) <= 0.5
     assert found["confidence"] > 0.5
+
+
+@pytest.mark.parametrize(("name", "expected"), [("tooth/tooth.h5", 295.5), ("savu_24737/24737.nxs", 85.5)])
+def test_the_default_recipe_finds_the_axis_and_tells_of_rings(
+    data_dir: Path, name: str, expected: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    volume = reconstruct(data_dir / name, tmp_path / "volume.h5")
+    assert np.isfinite(volume).all()
+    told = capsys.readouterr().err
+    axis = re.search(r"rotation axis (\d+\.\d+)", told)
+    assert axis is not None, told
+    assert abs(float(axis[1]) - expected) <= 0.5
+    assert re.search(r"ring score of the middle slice: \d+\.\d\d \(0 none, 1 as strong as the noise\)", told)
+    reconstruct(data_dir / name, tmp_path / "less.h5", "--recipe", str(with_stripes_removed(tmp_path)))
+    told = capsys.readouterr().err
+    scores = re.search(
+        r"ring score of the middle slice: (\S+) before stripes\.method 'sorting', (\S+) after", told
+    )
+    assert scores is not None, told
+    assert float(scores[2]) <= float(scores[1])
+
+
+def with_stripes_removed(folder: Path) -> Path:
+    recipe = folder / "stripes.yml"
+    recipe.write_text("stripes: {method: sorting}\n", "utf-8")
+    return recipe
 
 
 def test_nxtomo_and_its_tiff_form(data_dir: Path, tmp_path: Path) -> None:
