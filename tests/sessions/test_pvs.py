@@ -101,9 +101,12 @@ def test_what_is_written_becomes_a_wish(run_engine: RunEngine, status: TomoStatu
     from bluesky import plan_stubs as bps
 
     wait_for(lambda: now(status.live_state) == "accumulating")
-    run_engine(bps.mv(status.center, 20.5, status.ortho_z, 3))
+    run_engine(bps.mv(status.center, 20.5, status.ortho_z, 3, status.delta_beta, 300))
     wishes = dict(live["wishes"].refresh().metadata)
     assert (wishes["rotation_axis"], dict(wishes["slices"])) == (20.5, {"z": 3})
+    assert wishes["delta_beta"] == 300
+    run_engine(bps.mv(status.delta_beta, 0))
+    assert live["wishes"].refresh().metadata["delta_beta"] is None
     assert (now(status.center), now(status.ortho_z)) == (20.5, 3)
     # somebody else wishes something, on the page say
     live["wishes"].update_metadata({"rotation_axis": 21.0}, drop_revision=True)
