@@ -36,3 +36,40 @@ print(before - resident_mib())
 def test_what_is_free_between_blocks_is_given_back() -> None:
     said = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
     assert float(said.stdout) > 50
+
+
+HEAPS = """
+import ctypes, re, threading
+from tomoservice.freed_memory import share_heaps
+
+{first}
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+held, gate = [], threading.Barrier(13)
+
+def hold():
+    held.append(libc.malloc(1000))
+    gate.wait()
+    gate.wait()
+
+threads = [threading.Thread(target=hold) for _ in range(12)]
+for thread in threads:
+    thread.start()
+gate.wait()
+# A heap of a thread begins where its address says: 64 MiB apart.
+print(len({{block >> 26 for block in held}}))
+gate.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
+def test_threads_share_heaps() -> None:
+    many, few = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", HEAPS.format(first=first)], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for first in ("", "share_heaps()")
+    )
+    assert few <= 2 < many

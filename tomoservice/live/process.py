@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from tomoservice.errors import ServiceUnavailableError
+from tomoservice.freed_memory import share_heaps
 from tomoservice.settings import Settings
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -36,6 +37,7 @@ def run_live(uri: str, api_key: str | None, settings: Settings) -> None:
     settings : Settings
         Where logs go; below which folders raw files are read directly; pace.
     """
+    share_heaps()
     _log_to(settings.data_folder / "logs")
     # Tiled's client would try for 45 s; there is something newer to be shown by then.
     os.environ.setdefault("TILED_RETRY_TIMEOUT", RETRY_S)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tomoservice import __version__
 from tomoservice.errors import SettingsError
+from tomoservice.freed_memory import share_heaps
 from tomoservice.service.folder import ServiceInfo, ensure_api_key, locked, remove_info, write_info
 from tomoservice.service.running import RunningService, running_service
 from tomoservice.settings import Settings, read_api_key
@@ -42,6 +43,7 @@ def serve(settings: Settings, on_ready: Callable[[ServiceInfo], None] | None = N
     SettingsError
         Another service works in the data folder, or the address cannot be listened on.
     """
+    share_heaps()
     folder = settings.data_folder
     # Without the key nobody may read anything, so neither may other users of this machine.
     private = not settings.service.anonymous_read

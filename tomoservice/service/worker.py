@@ -7,6 +7,7 @@ import socket
 import sys
 
 from tomoservice.errors import TomoserviceError
+from tomoservice.freed_memory import share_heaps
 from tomoservice.lifeline import stop_when_closed
 from tomoservice.settings import settings_from_json
 
@@ -15,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 def main() -> int:
     """Serve until standard input is closed or a signal comes; return the exit status."""
+    share_heaps()
     descriptor, uri, api_key, text = (sys.stdin.readline().strip() for _ in range(4))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("httpx", "distributed"):
