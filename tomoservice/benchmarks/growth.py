@@ -10,8 +10,8 @@ import numpy as np
 from scipy.stats import theilslopes
 
 WARM_UP: Final = 0.5
-"""Part of the repetitions that comes first and is not looked at: modules are imported, and caches fill. Those of
-Tiled for streaming keep a thousand nodes, which a hundred scans make."""
+"""Part of the repetitions that comes first and is not looked at: modules are imported, and caches fill. Those
+of Tiled for streaming keep a thousand nodes, which a hundred scans make."""
 CONFIDENCE: Final = 0.99
 LEAST: Final = 8
 """Repetitions without which nothing can be said."""
