@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
@@ -11,17 +13,20 @@ from tests.engine.ellipses import project
 from tomoservice.recon import Reconstructor, SliceOptions, reconstruct
 from tomoservice.recon.iterative import (
     CglsReconstructor,
+    EmReconstructor,
     Initial,
     IterativeOptions,
     IterativePlan,
+    SartReconstructor,
     SirtReconstructor,
+    TvReconstructor,
 )
 
 
 class _Briefly:
     """A method whose defaults fit the small slices of the contract."""
 
-    def __init__(self, method: CglsReconstructor | SirtReconstructor, **defaults: object) -> None:
+    def __init__(self, method: Any, **defaults: object) -> None:
         self._method, self._defaults = method, defaults
         self.name, self.row_group = method.name, method.row_group
         self.memory_per_row, self.memory_fixed = method.memory_per_row, method.memory_fixed
@@ -70,3 +75,17 @@ class TestCgls(IterativeContract):
 class TestSirt(IterativeContract):
     method = "sirt"
     brief = _Briefly(SirtReconstructor(), iterations=5, initial=Initial.FBP)
+
+class TestSart(IterativeContract):
+    method = "sart"
+    brief = _Briefly(SartReconstructor(), iterations=2, initial=Initial.FBP, relaxation=0.3)
+
+
+class TestEm(IterativeContract):
+    method = "em"
+    brief = _Briefly(EmReconstructor(), iterations=6, initial=Initial.FBP)
+
+
+class TestTv(IterativeContract):
+    method = "tv"
+    brief = _Briefly(TvReconstructor(), iterations=5, initial=Initial.FBP, weight=1e-6)
