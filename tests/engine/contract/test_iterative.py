@@ -76,6 +76,7 @@ class TestSirt(IterativeContract):
     method = "sirt"
     brief = _Briefly(SirtReconstructor(), iterations=5, initial=Initial.FBP)
 
+
 class TestSart(IterativeContract):
     method = "sart"
     brief = _Briefly(SartReconstructor(), iterations=2, initial=Initial.FBP, relaxation=0.3)
