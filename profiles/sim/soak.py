@@ -102,18 +102,24 @@ def soak(
 
 
 def _kept(samples: Iterable[Sample], table: Path | None) -> Iterator[Sample]:
-    """Hand samples on, and write each as a line."""
-    columns: list[tuple[str, str]] = []
+    """Hand samples on, and keep what has come of them in a table."""
+    seen: list[Sample] = []
     for sample in samples:
-        if table is not None and not columns:
-            columns = sorted(sample.counts)
-            names = [f"{role} {quantity}" for role, quantity in columns]
-            table.write_text(",".join(["scan s", "volume s", *names]) + "\n", encoding="utf-8")
+        seen.append(sample)
         if table is not None:
-            values = [sample.scan_s, sample.latency_s, *(sample.counts.get(each, 0.0) for each in columns)]
-            with table.open("a", encoding="utf-8") as file:
-                file.write(",".join(f"{value:.3f}" for value in values) + "\n")
+            table.write_text(as_table(seen), encoding="utf-8")
         yield sample
+
+
+def as_table(samples: Sequence[Sample]) -> str:
+    """Return samples as comma-separated values, a line each; what a process had not begun yet counts as 0."""
+    columns = sorted({each for sample in samples for each in sample.counts})
+    names = [f"{role} {quantity}" for role, quantity in columns]
+    lines = [",".join(["scan s", "volume s", *names])]
+    for sample in samples:
+        values = [sample.scan_s, sample.latency_s, *(sample.counts.get(each, 0.0) for each in columns)]
+        lines.append(",".join(f"{value:.3f}" for value in values))
+    return "\n".join([*lines, ""])
 
 
 def _recipe(folder: Path) -> Path:

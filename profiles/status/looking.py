@@ -18,10 +18,12 @@ from tomoservice.catalog.live_nodes import newest_live, read_wishes
 from tomoservice.catalog.live_records import LiveMetadata, LivePicture, LiveState, LiveWishes
 from tomoservice.catalog.nodes import asked_at, find_in_state
 from tomoservice.catalog.record import plain
-from tomoservice.catalog.states import State
+from tomoservice.catalog.states import FINAL_STATES, State
 from tomoservice.catalog.transport import NotFoundError, child, translated
 from tomoservice.errors import CatalogError
 
+ENDED: Final = FINAL_STATES | {State.VIRTUAL}
+"""States in which nothing is going on."""
 SLICES: Final = (LivePicture.XY, LivePicture.XZ, LivePicture.YZ)
 RECENT_S: Final = 86400.0
 """Reconstructions that moved within the last day are looked at first: there may be thousands of others."""
@@ -71,12 +73,13 @@ class Look:
 
         Its scan still runs, or came to no good end after everything that was asked for.
         """
-        live = self.live
-        if live is None or not live.state.is_over or not self.newest.path:
+        live, newest = self.live, self.newest
+        if live is None or not live.state.is_over or not newest.path:
             return live
-        is_of_it = self.newest.run_uid == live.raw_uid
-        came_to_grief = live.state in (LiveState.ABORTED, LiveState.FAILED)
-        return live if came_to_grief and not is_of_it and _moment(live) > self.newest.asked else None
+        # Of a run without projections nobody wants to hear: it may be no scan.
+        came_to_grief = live.state in (LiveState.ABORTED, LiveState.FAILED) and live.frames_seen > 0
+        is_past = newest.state not in ENDED or _moment(live) <= max(newest.asked, newest.entered)
+        return live if came_to_grief and not is_past and newest.run_uid != live.raw_uid else None
 
     @property
     def state(self) -> str:

@@ -156,6 +156,26 @@ def test_what_was_wished_outlives_a_pause(service: RunningService, root: Any, be
     assert done["slices"]["z"] == 1
 
 
+def test_a_paused_scan_is_followed_again_although_its_end_took_work(
+    service: RunningService, root: Any, begin: Begin
+) -> None:
+    specimen = Specimen(rows=7, columns=40, rotation_axis=20.2)
+    frames = specimen.frames(ANGLES)
+    with living(service, QUICK.model_copy(update={"patience_s": 1.5})):
+        run = begin()
+        run.series("primary", frames[:20], ANGLES[:20])
+        live = Watched(root, run.uid)
+        live.until(frames_used=20)
+        # Everything is made anew with the dark, when nothing has come for long.
+        run.series("dark", specimen.references(FrameKind.DARK), None)
+        run.series("flat", specimen.references(FrameKind.FLAT), None)
+        live.until(state="aborted", flat={"provisional": False, "source": "the scan's own flats"})
+        run.series("primary", frames[20:], ANGLES[20:])
+        live.until(frames_used=60)
+        run.end()
+        live.until(state="done")
+
+
 def moving(pictures: Pictures, frames: Sequence[int], rounds: int, moves: bool) -> int:
     """Catch up a view at a time, with a slice that moves after each; return how many it took."""
     shown = np.array(frames)

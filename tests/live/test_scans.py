@@ -134,6 +134,7 @@ def test_an_axis_is_wished_for_and_given_back(root: Any, begin: Begin) -> None:
     wait_for(lambda: "column 500 is not on the detector" in live.metadata["message"])
     wish(live.node, {"rotation_axis": None})
     wait_for(lambda: not axis(30.0))
+    wait_for(lambda: "not on the detector" not in live.metadata["message"])
     with pytest.raises(CatalogError, match=r"wish slices\.z"):
         wish(live.node, {"slices": {"z": -1}})
     wish(live.node, {"stop": True})

@@ -69,6 +69,7 @@ class Accumulator:
         self._watch = BeamWatch()
         self._seeker = AxisSeeker(rows)
         self._phase = LivePhase(said, display.raw_uid, threads)
+        self._wished_axis: float | None = None
         self._wished_ratio: float | None = None
         self._search: Future[AxisResult | None] | None = None
         self._searching = ThreadPoolExecutor(1, "live-axis")
@@ -121,7 +122,8 @@ class Accumulator:
 
     def wish(self, wishes: LiveWishes) -> None:
         """Show what is wished for; the message says what cannot be."""
-        if wishes.rotation_axis != self._axis.wished:
+        if wishes.rotation_axis != self._wished_axis:
+            self._wished_axis = wishes.rotation_axis
             self._wish_axis(wishes.rotation_axis)
         if wishes.delta_beta != self._wished_ratio:
             self._wished_ratio = wishes.delta_beta
@@ -186,6 +188,8 @@ class Accumulator:
         if correction is not None and pictures.shown.phase is None and pictures.target.phase is None:
             pictures.correct(correction)
         else:
+            if not is_same_dark:
+                self._seeker.forget()
             # What another dark makes of a projection, or of its phase, depends on the projection.
             pictures.aim(pictures.target.anew())
 

@@ -43,6 +43,7 @@ LOOKS_IN_PATIENCE = 4
 """How often it is looked, while no projection comes, whether the run goes on otherwise: with flats, say."""
 REFERENCES_S = 5.0
 """How often it is looked for a scan's own flats and darks while projections come that others correct."""
+LONGEST_PAUSE_S = 60.0
 REFERENCE_TRIES, REFERENCE_PAUSE_S = 4, 0.5
 """How often flats and darks are looked for once the run is over, should they not be readable at once."""
 RETRY_S = 10.0
@@ -107,8 +108,11 @@ class LiveScan:
         self._published = self._volume_shown = 0.0
         self._moved = self._measured = time.monotonic()
         self._extent: Mapping[str, Any] | None = None
+        self._gave_up = False
+        """Whether the end was that nothing came; what is done afterwards moves the clock again."""
         self._trouble = ""
-        self._referred = 0.0
+        self._referred = self._refer_next = 0.0
+        self._refer_pause = REFERENCES_S
         self._keeper = BeamKeeper(run, finding)
         self._display = Display(self._uid, expected_projections(self._ear.start))
         self._ledger = self._display.ledger
@@ -117,7 +121,7 @@ class LiveScan:
     @property
     def went_silent(self) -> bool:
         """Whether nothing has come for long of a run that has no stop document: more may come."""
-        return self._ear.stop is None and self._is_silent
+        return self._ear.stop is None and self._gave_up
 
     @property
     def extent(self) -> Mapping[str, Any] | None:
@@ -188,7 +192,8 @@ class LiveScan:
                 self._set(LiveState.UNREADABLE, f"reconstructed at its end: {error.cause}")
             except (InputError, ServiceUnavailableError) as error:
                 failed = str(error)
-            if ended or self._is_abandoned():
+            self._gave_up = not ended and self._is_abandoned()
+            if ended or self._gave_up:
                 why = failed or "no projection has come"
                 aborted = ended and self._ear.was_aborted
                 self._end(LiveState.ABORTED if aborted else LiveState.FAILED, why)
@@ -240,16 +245,16 @@ class LiveScan:
 
     def _look_for_references(self, work: Accumulator) -> None:
         """Now and then, use the scan's own flats and darks, should they have come in the middle of it."""
-        now = time.monotonic()
-        if (
-            self._keeper.beam is None
-            or not self._keeper.is_provisional
-            or now - self._referred < REFERENCES_S
-        ):
+        keeper = self._keeper
+        if keeper.beam is None or not keeper.is_provisional or time.monotonic() < self._refer_next:
             return
-        self._referred = now
-        if self._keeper.look():
+        if keeper.look():
+            self._refer_pause = REFERENCES_S
             work.refine()
+        else:
+            # A service that does not answer holds up each look for seconds.
+            self._refer_pause = min(2 * self._refer_pause, LONGEST_PAUSE_S)
+        self._refer_next = time.monotonic() + self._refer_pause
 
     # the end
 
@@ -286,6 +291,7 @@ class LiveScan:
 
     def _finish(self, work: Accumulator) -> None:
         """Add what is left, correct what was provisional, and say how it ended."""
+        self._gave_up = self._ear.stop is None and self._is_silent
         self._set(LiveState.FINISHING)
         self._publish(force=True)
         # The processor belongs to whoever makes the final volume.
@@ -301,7 +307,7 @@ class LiveScan:
         while work.is_searching and not self._stopping.is_set():
             work.seek(last=True)
             self._work_off(work)
-        if self._is_unwanted:
+        if self._is_unwanted and (self._ledger.waiting().size or not work.pictures.is_settled):
             self._end(LiveState.ABORTED, "ended before all projections were shown")
             return
         geometry = work.pictures.shown.geometry
