@@ -72,4 +72,5 @@ def test_threads_share_heaps() -> None:
         )
         for first in ("", "share_heaps()")
     )
-    assert few <= 2 < many
+    # The main heap may lie across such a border.
+    assert few <= 3 < many

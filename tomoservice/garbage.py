@@ -14,7 +14,7 @@ def spare_what_is_there() -> None:
     """Have the collector leave alone what there is now; to be called once, when all has been imported.
 
     What is no longer used is freed as before. Only what is there now, and is later held by nothing but a
-    circle of references, is not.
+    circle of references, is not: at most what a task holds that has begun meanwhile.
     """
     gc.collect()
     gc.freeze()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tomoservice.devices import CPU
 from tomoservice.errors import TomoserviceError
 from tomoservice.garbage import spare_what_is_there
 from tomoservice.phantom import SimulatedCamera, default_phantom
@@ -42,13 +43,14 @@ def warm_up() -> None:
         _reconstruct()
     except TomoserviceError as error:
         logger.warning("the kernels cannot be made ready: %s", error)
-    spare_what_is_there()
+    finally:
+        spare_what_is_there()
 
 
 def _reconstruct() -> None:
     """Reconstruct a scan of next to nothing, and preview one of its slices."""
     scan = _small_scan()
-    plan = prepare(scan, shipped_recipe("default"))
+    plan = prepare(scan, shipped_recipe("default"), device=CPU)
     compute(plan, scan, on_slab=_forget)
     sinograms = np.ones((1, ANGLES, COLUMNS), np.float32)
     preview(get_reconstructor("fourier").plan(scan.angles_deg, COLUMNS), sinograms, COLUMNS / 2)

@@ -77,8 +77,7 @@ class Beam:
         shape = length(rows), length(columns)
         reduced = np.empty((len(groups), *shape), np.float32)
         bad = np.zeros(shape, np.bool_) if stage.bad_pixels == "bridge" else None
-        for band, place in self._bands(self.scan.flats, rows, columns):
-            flats = self.scan.flats[:, band, columns]
+        for flats, place in self._bands(self.scan.flats, rows, columns):
             if bad is not None:
                 bad[place] = bad_pixels(flats[self.references.flats], None if dark is None else dark[place])
             for target, group in zip(reduced, groups, strict=True):
@@ -118,20 +117,26 @@ class Beam:
             return None
         reduced = np.empty((length(rows), length(columns)), np.float32)
         for band, place in self._bands(darks, rows, columns):
-            reduced[place] = reduce_frames(darks[:, band, columns][self.references.darks], combine)
+            reduced[place] = reduce_frames(band[self.references.darks], combine)
         return reduced
 
-    def _bands(self, frames: Frames, rows: slice, columns: slice) -> Iterator[tuple[slice, slice]]:
+    def _bands(self, frames: Frames, rows: slice, columns: slice) -> Iterator[tuple[NDArray[Any], slice]]:
         """Cut rows so that as much of all frames as fits is looked at at once; nothing looks across rows.
 
-        Yields rows of the detector, and their places among all that are wanted.
+        Yields some rows of all frames, and their places among the rows that are wanted. Frames of which
+        single rows cannot be read are read once, as they are.
         """
         one = frames.shape[0] * length(columns) * (frames.dtype.itemsize + WORKING_BYTES)
         most = max(BANDS_PIECES * self.piece_bytes // max(one, 1), 1)
         wanted = range(rows.start, rows.stop, rows.step or 1)
+        whole = frames[:, rows, columns] if getattr(frames, "rows_together", 1) > most else None
         for begin in range(0, len(wanted), most):
             part = wanted[begin : begin + most]
-            yield slice(part.start, part.stop, part.step), slice(begin, begin + len(part))
+            place = slice(begin, begin + len(part))
+            if whole is not None:
+                yield whole[:, place], place
+            else:
+                yield frames[:, slice(part.start, part.stop, part.step), columns], place
 
 
 def look_at_beam(

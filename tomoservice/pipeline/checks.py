@@ -95,11 +95,12 @@ def check_sizes(recipe: Recipe, selection: Selection) -> None:
     name = recipe.name or "recipe"
     stage = recipe.flat_field
     if not isinstance(stage, NoFlatField) and isinstance(stage.normalisation, BorderNormalisation):
-        columns = stage.normalisation.columns
-        if 2 * columns > width:
+        # As many as are left of them when pixels are binned.
+        columns, binning = stage.normalisation.columns, recipe.frames.binning
+        if 2 * max(columns // binning, 1) > width:
             raise RecipeError(
-                f"flat_field.normalisation.columns: got {columns} on either side, but only {width} columns "
-                "are kept",
+                f"flat_field.normalisation.columns: got {columns} on either side, but only {binning * width} "
+                "columns are kept",
                 name=name,
             )
     outliers = recipe.outliers

@@ -15,7 +15,7 @@ from tomoservice.pipeline.chain import Chain, chain_up_to_phase, companion, seve
 from tomoservice.pipeline.pieces import Check
 from tomoservice.pipeline.preprocess import Preprocessor
 from tomoservice.pipeline.references import choose_references
-from tomoservice.pipeline.selection import Selection
+from tomoservice.pipeline.selection import Selection, in_one_turn
 from tomoservice.pipeline.stages import WorkingBytes
 from tomoservice.prep.phase import Method, PhasePlan, Retrieval, SeveralDistances
 from tomoservice.prep.registration import image_shift
@@ -244,7 +244,7 @@ def _views(scan: TomoScan, first: _First) -> Selection:
 
 def _nearest(scan: TomoScan, first: _First, tolerance: float) -> NDArray[np.intp]:
     """Return the projection of another scan that is nearest to each line of the first one's sinograms."""
-    wanted, there = first.selection.angles_deg, scan.angles_deg
+    wanted, there = first.selection.angles_deg, in_one_turn(scan.angles_deg)
     order = np.argsort(there, kind="stable")
     upper = np.clip(np.searchsorted(there[order], wanted), 1, max(there.size - 1, 1))
     pair = np.stack([order[upper - 1], order[np.minimum(upper, there.size - 1)]])

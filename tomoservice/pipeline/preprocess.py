@@ -164,7 +164,7 @@ class Preprocessor:
         if kept is not None:
             self.give_back(kept.sinograms)
         self._fill(block[done - low :], before, done, high, time, cancelled)
-        if after.margin:
+        if after.margin and stop < selection.slices:
             shared = max(high - 2 * after.margin, low)
             self._kept = Block(self._room((high - shared, *block.shape[1:])), shared)
             self._copy(block[shared - low :], self._kept.sinograms)

@@ -122,9 +122,7 @@ def select(scan: TomoScan, recipe: Recipe) -> Selection:
 
 def _sorted(angles_deg: NDArray[np.float64]) -> dict[str, Any]:
     """Return places and angles of a sinogram in which neighbouring views are neighbours."""
-    if _leaps(angles_deg):
-        # The golden ratio, say, counted up turn by turn.
-        angles_deg = np.mod(angles_deg, 360)
+    angles_deg = in_one_turn(angles_deg)
     steps = np.diff(angles_deg)
     if (steps >= 0).all() or (steps <= 0).all():
         return {"places": np.arange(angles_deg.size), "angles_deg": angles_deg}
@@ -132,6 +130,14 @@ def _sorted(angles_deg: NDArray[np.float64]) -> dict[str, Any]:
     places = np.empty_like(order)
     places[order] = np.arange(order.size)
     return {"places": places, "angles_deg": angles_deg[order]}
+
+
+def in_one_turn(angles_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return angles (view,) in degrees, from 0 to 360 where views that follow each other are far apart.
+
+    By the golden ratio, say, counted up turn by turn. Other angles are returned as they are.
+    """
+    return np.mod(angles_deg, 360) if _leaps(angles_deg) else angles_deg
 
 
 def _leaps(angles_deg: NDArray[np.float64]) -> bool:

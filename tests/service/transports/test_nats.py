@@ -153,6 +153,43 @@ def test_a_second_listener_of_the_same_name_waits_until_the_first_has_gone(
     assert len(came["first"]) == len(came["second"]) == 6
 
 
+def test_a_name_that_an_earlier_version_left_keeps_the_order_from_now_on(subject: str) -> None:
+    docs = numbers()
+
+    async def leave_some() -> None:
+        client = await nats.connect(NATS, allow_reconnect=False)
+        stream = client.jetstream()
+        config = nats.js.api.ConsumerConfig(
+            durable_name="older", ack_wait=2, max_ack_pending=100, deliver_policy="new", ack_policy="explicit"
+        )
+        await stream.add_consumer(subject, config)
+        taking = await stream.pull_subscribe(f"{subject}.>", durable="older", stream=subject)
+        with NatsPublisher(NATS, subject=subject) as publisher:
+            Sender(publisher).send(docs)
+            assert publisher.wait(20)
+        # In hand, and never handled.
+        assert len(await taking.fetch(4, timeout=5)) == 4
+        await client.close()
+
+    with NatsPublisher(NATS, subject=subject) as publisher:
+        Sender(publisher).send([])
+        assert publisher.wait(20)
+    asyncio.run(leave_some())
+    came: list[str] = []
+    with running(NatsSource(NATS, subject=subject, consumer="older"), lambda name, _: came.append(name)):
+        wait_for(lambda: "stop" in came and len(came) >= 6, 60)
+
+    async def config_now() -> Any:
+        client = await nats.connect(NATS, allow_reconnect=False)
+        try:
+            return (await client.jetstream().consumer_info(subject, "older")).config
+        finally:
+            await client.close()
+
+    assert asyncio.run(config_now()).max_ack_pending == 1
+    assert sorted(came) == sorted(name for name, _ in docs)
+
+
 KILLED = """
 import sys, time
 import callbacks.nats as ours
