@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -94,21 +94,15 @@ def soak(
         stack.callback(session.close)
         session.start()
         tell("the service starts")
-        samples = list(_kept(_run(session, scans, tell, seconds), table))
+        samples: list[Sample] = []
+        for sample in _run(session, scans, tell, seconds):
+            samples.append(sample)
+            if table is not None:
+                table.write_text(as_table(samples), encoding="utf-8")
     try:
         return report(samples)
     except ValueError as error:
         raise TomoserviceError(f"{len(samples)} scans say nothing: {error}; let more run") from error
-
-
-def _kept(samples: Iterable[Sample], table: Path | None) -> Iterator[Sample]:
-    """Hand samples on, and keep what has come of them in a table."""
-    seen: list[Sample] = []
-    for sample in samples:
-        seen.append(sample)
-        if table is not None:
-            table.write_text(as_table(seen), encoding="utf-8")
-        yield sample
 
 
 def as_table(samples: Sequence[Sample]) -> str:

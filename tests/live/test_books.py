@@ -27,6 +27,7 @@ from tomoservice.recon.live import LiveGeometry, SlicePosition
 from tomoservice.service.running import RunningService
 
 SPECIMEN = Specimen(rows=6, columns=32, rotation_axis=16.2)
+IMPATIENT = QUICK.model_copy(update={"patience_s": 1.5})
 ANGLES: NDArray[np.float64] = np.arange(60, dtype=np.float64) * 3
 Begin = Callable[..., GrowingRun]
 
@@ -138,13 +139,19 @@ def test_a_scan_that_is_not_finished_is_not_said_to_be(
     assert "before all projections" in ended["message"]
 
 
+def begun_with(frames: NDArray[np.uint16], root: Any, begin: Begin) -> tuple[GrowingRun, Watched]:
+    """Begin a run, and wait until its first projections are shown."""
+    run = begin()
+    run.series("primary", frames, ANGLES[: len(frames)])
+    live = Watched(root, run.uid)
+    live.until(frames_used=len(frames))
+    return run, live
+
+
 def test_what_was_wished_outlives_a_pause(service: RunningService, root: Any, begin: Begin) -> None:
     frames = SPECIMEN.frames(ANGLES)
-    with living(service, QUICK.model_copy(update={"patience_s": 1.5})):
-        run = begin()
-        run.series("primary", frames[:20], ANGLES[:20])
-        live = Watched(root, run.uid)
-        live.until(frames_used=20)
+    with living(service, IMPATIENT):
+        run, live = begun_with(frames[:20], root, begin)
         wish(live.node, {"rotation_axis": 14.0, "slices": {"z": 1}})
         live.until(state="aborted")
         time.sleep(1.0)
@@ -161,11 +168,8 @@ def test_a_paused_scan_is_followed_again_although_its_end_took_work(
 ) -> None:
     specimen = Specimen(rows=7, columns=40, rotation_axis=20.2)
     frames = specimen.frames(ANGLES)
-    with living(service, QUICK.model_copy(update={"patience_s": 1.5})):
-        run = begin()
-        run.series("primary", frames[:20], ANGLES[:20])
-        live = Watched(root, run.uid)
-        live.until(frames_used=20)
+    with living(service, IMPATIENT):
+        run, live = begun_with(frames[:20], root, begin)
         # Everything is made anew with the dark, when nothing has come for long.
         run.series("dark", specimen.references(FrameKind.DARK), None)
         run.series("flat", specimen.references(FrameKind.FLAT), None)

@@ -213,9 +213,7 @@ def _with_components(
             name=beam.recipe.name or "recipe",
         )
     whole = slice(0, scan.shape[1]), slice(0, scan.shape[2])
-    dark = None
-    if scan.darks is not None and beam.references.darks.size:
-        dark = beam.dark(*whole, "mean")
+    dark = beam.dark(*whole, "mean")
     options = ComponentOptions(stage.components, stage.smoothing, stage.downsampling)
     components = flat_components(ChosenFrames(scan.flats, beam.references.flats), dark, options)
     weights = np.empty((selection.angles_deg.size, 1 + components.count), np.float32)
