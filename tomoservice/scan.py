@@ -77,6 +77,10 @@ class TomoScan:
     """Frames without beam (frame, row, column), or None."""
     image_keys: NDArray[np.int8] | None = None
     """`ImageKey` of every frame in the order of acquisition, where the source tells it."""
+    monitor: NDArray[np.float64] | None = None
+    """What a monitor of the beam read at each projection, in any unit; None if the scan holds no readings."""
+    flat_monitor: NDArray[np.float64] | None = None
+    """What it read at each of the flats."""
     rotation_axis: float | None = None
     """Column of the rotation axis in the full frame, if known."""
     pixel_size_um: float | None = None
@@ -108,6 +112,17 @@ class TomoScan:
                     f"{name} are {stack.shape[1]} x {stack.shape[2]} pixels, projections {rows} x {columns}",
                     dataset=self.origin.datasets.get(name),
                     hint="Flats, darks and projections must come from the same detector region",
+                )
+        flats = 0 if self.flats is None else self.flats.shape[0]
+        for name, readings, count in (
+            ("projections", self.monitor, frames),
+            ("flats", self.flat_monitor, flats),
+        ):
+            if readings is not None and readings.shape != (count,):
+                raise InputError(
+                    self.origin.location,
+                    f"{count} {name} but readings of the beam monitor of shape {readings.shape}",
+                    dataset=self.origin.datasets.get("monitor"),
                 )
 
     @property

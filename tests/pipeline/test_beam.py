@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.phantom_scans import PhantomScan, phantom_scan
-from tomoservice.errors import RecipeError
+from tomoservice.errors import EngineError, InputError, RecipeError
 from tomoservice.phantom import Imperfections
 from tomoservice.pipeline import compute, prepare
 from tomoservice.recipe import parse_recipe
-from tomoservice.scan import ImageKey, TomoScan
+from tomoservice.scan import ArrayFrames, ImageKey, TomoScan
 
 AXIS = 33.3
 SAME = 2e-4
@@ -26,8 +26,7 @@ def sample() -> PhantomScan:
 
 
 def volume_of(scan: TomoScan, flat_field: dict[str, Any], **stages: Any) -> NDArray[np.float32]:
-    known = {"rotation_axis": {"method": "value", "value": AXIS}}
-    plan = prepare(scan, parse_recipe({**known, "flat_field": flat_field, **stages}))
+    plan = prepare(scan, parse_recipe({**KNOWN, "flat_field": flat_field, **stages}))
     volume = np.full(plan.shape, np.nan, np.float32)
     compute(plan, scan, on_slab=lambda s, a: volume.__setitem__(slice(s.start, s.stop), a))
     return volume
@@ -44,6 +43,7 @@ def dimmed(sample: PhantomScan, factors: NDArray[np.float64]) -> PhantomScan:
 
 
 STANDARD = {"method": "standard"}
+KNOWN = {"rotation_axis": {"method": "value", "value": AXIS}}
 
 
 class TestBadFrames:
@@ -51,9 +51,7 @@ class TestBadFrames:
         flats, darks = sample.flats.copy(), sample.darks.copy()
         flats[3], darks[7] = sample.darks[0], sample.flats[0]
         flawed = replace(sample, flats=flats, darks=darks)
-        notes = prepare(
-            flawed.scan(), parse_recipe({"rotation_axis": {"method": "value", "value": AXIS}})
-        ).notes
+        notes = prepare(flawed.scan(), parse_recipe(KNOWN)).notes
         assert any(note.startswith("flat 3 ") and note.endswith(": left out") for note in notes)
         assert any(note.startswith("dark 7 ") and note.endswith(": left out") for note in notes)
         clean = volume_of(sample.scan(), STANDARD)
@@ -122,6 +120,66 @@ class TestBrightness:
         half = volume_of(sample.scan(), STANDARD, **angles)
         assert distance(volume_of(flicker, {**STANDARD, "normalisation": monitor}), steady) < 2e-3
         assert distance(volume_of(flicker, {**STANDARD, "normalisation": monitor}, **angles), half) < 2e-3
+
+    def test_by_what_the_scan_recorded_of_a_monitor(
+        self, sample: PhantomScan, factors: NDArray[np.float64]
+    ) -> None:
+        steady, flicker = volume_of(sample.scan(), STANDARD), dimmed(sample, factors).scan()
+        # Flat 1 was taken with the shutter closed, and is left out; so is its reading.
+        flats, at_flats = sample.flats.copy(), np.full(len(sample.flats), 5.0)
+        flats[1], at_flats[1] = sample.darks[0], 0.1
+        recorded = replace(flicker, flats=ArrayFrames(flats), monitor=5 * factors, flat_monitor=at_flats)
+        by_monitor = {**STANDARD, "normalisation": {"method": "monitor"}}
+        assert distance(volume_of(recorded, by_monitor), steady) < 2e-3
+        every_other = {"frames": {"angles": {"start": 3, "step": 2}}}
+        half = volume_of(sample.scan(), STANDARD, **every_other)
+        assert distance(volume_of(recorded, by_monitor, **every_other), half) < 2e-3
+        notes = prepare(recorded, parse_recipe({"flat_field": by_monitor, **KNOWN})).notes
+        low, high = 100 * factors.min(), 100 * factors.max()
+        said = f"the beam monitor read {low:.1f} to {high:.1f} % of what it read at the flats"
+        assert said in notes
+
+    def test_by_a_monitor_beside_flats_over_time(
+        self, sample: PhantomScan, factors: NDArray[np.float64]
+    ) -> None:
+        """Flats before and after in a beam that has become weaker, all of it told by the monitor."""
+        steady = volume_of(sample.scan(), STANDARD)
+        count, dark = len(sample.flats), sample.darks.mean(axis=0)
+        weaker = np.repeat([1.0, 0.8], [count // 2, count - count // 2])
+        flats = np.rint((sample.flats - dark) * weaker[:, None, None] + dark).astype(np.uint16)
+        keys = np.repeat([1, 0, 1], [count // 2, 60, count - count // 2]).astype(np.int8)
+        recorded = replace(
+            dimmed(sample, factors).scan(),
+            flats=ArrayFrames(flats),
+            image_keys=keys,
+            monitor=7 * factors,
+            flat_monitor=7 * weaker,
+        )
+        by_monitor = {**STANDARD, "interpolation": "linear", "normalisation": {"method": "monitor"}}
+        assert distance(volume_of(recorded, by_monitor), steady) < 2e-3
+
+    def test_says_what_a_scan_does_not_tell_of_its_monitor(self, sample: PhantomScan) -> None:
+        scan = sample.scan()
+        by_monitor = {**STANDARD, "normalisation": {"method": "monitor"}}
+        with pytest.raises(
+            RecipeError, match=r"normalisation\.values: are needed: the scan holds no readings"
+        ):
+            volume_of(scan, by_monitor)
+        told = replace(scan, monitor=np.ones(60))
+        with pytest.raises(RecipeError, match=r"normalisation\.flat_value: is needed: the scan holds no"):
+            volume_of(told, by_monitor)
+        given = {**STANDARD, "normalisation": {"method": "monitor", "flat_value": 1.0}}
+        assert distance(volume_of(told, given), volume_of(scan, STANDARD)) < 1e-6
+        dead = np.ones(60)
+        dead[[7, 9]] = 0.0, np.nan
+        with pytest.raises(EngineError, match=r"the monitor reads 0\.0 at projection 7 \(2 such\)"):
+            volume_of(replace(scan, monitor=dead), given)
+        with pytest.raises(RecipeError, match="flat_value must be given with values"):
+            volume_of(scan, {**STANDARD, "normalisation": {"method": "monitor", "values": [1.0] * 60}})
+        with pytest.raises(
+            InputError, match=r"60 projections but readings of the beam monitor of shape \(59,\)"
+        ):
+            replace(scan, monitor=np.ones(59))
 
     def test_by_the_borders(self, sample: PhantomScan, factors: NDArray[np.float64]) -> None:
         steady = volume_of(sample.scan(), STANDARD)

@@ -106,6 +106,36 @@ def test_nxtomo_with_everything(tmp_path: Path, entry: str) -> None:
         assert "1 alignment projections (image key -1) are left out" in scan.notes
 
 
+def test_nxtomo_with_a_beam_monitor(tmp_path: Path) -> None:
+    path, place = nxtomo(tmp_path / "scan.nxs"), "entry1/tomo_entry/control/data"
+    readings = np.arange(14) + 100
+
+    def replaced(values: Any) -> None:
+        with h5py.File(path, "a") as file:
+            if place in file:
+                del file[place]
+            file[place] = values
+
+    replaced(readings)
+    with open_scan(path) as scan:
+        assert scan.monitor is not None
+        assert scan.flat_monitor is not None
+        np.testing.assert_array_equal(scan.monitor, readings[[4, 5, 6, 8, 9, 10]])
+        np.testing.assert_array_equal(scan.flat_monitor, readings[[2, 3, 12, 13]])
+        assert scan.monitor.dtype == np.float64
+        assert describe(scan).datasets["monitor"] == f"/{place}"
+    replaced(readings[:6])
+    with open_scan(path) as scan:
+        assert scan.monitor is not None
+        np.testing.assert_array_equal(scan.monitor, readings[:6])
+        assert scan.flat_monitor is None
+    for values, said in ((readings[:5], "has 5 readings for 14 frames"), ([b"a"] * 14, "holds no numbers")):
+        replaced(values)
+        with open_scan(path) as scan:
+            assert scan.monitor is scan.flat_monitor is None
+            assert any(f"/{place} {said}: no beam monitor" in note for note in scan.notes)
+
+
 def test_nxtomo_with_external_link_and_virtual_data(tmp_path: Path) -> None:
     path = nxtomo(tmp_path / "scan.nxs")
     parts = tmp_path / "parts"

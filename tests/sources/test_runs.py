@@ -107,6 +107,22 @@ def test_streams_that_share_a_file_are_told_apart_by_time(publish: Publish, raw_
             scan.projections[:]
 
 
+@pytest.mark.parametrize("frames_per_point", [1, 3])
+def test_readings_of_a_beam_monitor(publish: Publish, raw_folder: Path, frames_per_point: int) -> None:
+    # The step scan reads its stage at flats, too: here that stands for a monitor.
+    run, _ = step_run(raw_folder, frames_per_point=frames_per_point, angle_key="ring_current")
+    shipped = load_layout("tomoservice").model_dump()
+    angles = [{"kind": "linspace", "start": 0, "stop": 180, "num": 5 * frames_per_point}]
+    changes = {"angles": angles, "beam_monitor": {"data_key": ["i0", "ring_current"]}}
+    with open_run(publish(run.close()), layout=ScanLayout.model_validate(shipped | changes)) as scan:
+        assert scan.monitor is not None
+        assert scan.flat_monitor is not None
+        np.testing.assert_array_equal(scan.monitor, np.repeat(36.0 * np.arange(5), frames_per_point))
+        np.testing.assert_array_equal(scan.flat_monitor, np.repeat([0.0, 36.0, 0.0], frames_per_point))
+        assert scan.origin.datasets["monitor"] == "primary/ring_current"
+        assert scan.notes == ()
+
+
 def test_htss_run(publish: Publish, raw_folder: Path) -> None:
     run, stacks = htss_run(raw_folder)
     with open_run(publish(run.close())) as scan:

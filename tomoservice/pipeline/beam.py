@@ -229,14 +229,9 @@ def _with_brightness(beam: Beam, reader: ProjectionReader, cancelled: Callable[[
     scan, selection = beam.scan, reader.selection
     normalisation, name = stage.normalisation, beam.recipe.name or "recipe"
     if isinstance(normalisation, MonitorNormalisation):
-        if len(normalisation.values) != scan.shape[0]:
-            raise RecipeError(
-                f"flat_field.normalisation.values: got {len(normalisation.values)} readings, "
-                f"but the scan has {scan.shape[0]} projections",
-                name=name,
-            )
-        readings = np.asarray(normalisation.values)[selection.projections]
-        brightness = monitor_brightness(readings, normalisation.flat_value)
+        readings = _readings(scan, normalisation, name)[selection.projections]
+        flat = normalisation.flat_value or _flat_reading(beam, selection, name)
+        brightness = monitor_brightness(readings, flat, selection.projections)
         return replace(beam, brightness=_by_line(brightness, selection))
     if not isinstance(normalisation, RegionNormalisation):
         return beam
@@ -258,6 +253,51 @@ def _with_brightness(beam: Beam, reader: ProjectionReader, cancelled: Callable[[
     for places, frames in _heard(reader.pieces(*region), cancelled):
         brightness[places] = air_brightness(frames, air, beam.during(places)[0])
     return replace(beam, brightness=brightness)
+
+
+def _readings(scan: TomoScan, normalisation: MonitorNormalisation, name: str) -> Floats:
+    """Return what the monitor read at all projections."""
+    if normalisation.values is None:
+        if scan.monitor is None:
+            raise RecipeError(
+                "flat_field.normalisation.values: are needed: the scan holds no readings of a beam monitor. "
+                "Give one for each projection, or normalise by 'border' or 'region'",
+                name=name,
+            )
+        return scan.monitor
+    if len(normalisation.values) != scan.shape[0]:
+        raise RecipeError(
+            f"flat_field.normalisation.values: got {len(normalisation.values)} readings, "
+            f"but the scan has {scan.shape[0]} projections",
+            name=name,
+        )
+    return np.asarray(normalisation.values)
+
+
+def _flat_reading(beam: Beam, selection: Selection, name: str) -> float | Floats:
+    """Return what the monitor read at the flats: at all, or at those that each projection is divided by."""
+    readings, used = beam.scan.flat_monitor, beam.references.flats
+    if readings is None or not used.size:
+        raise RecipeError(
+            "flat_field.normalisation.flat_value: is needed: the scan holds no readings of the beam "
+            "monitor at its flats",
+            name=name,
+        )
+    if not beam.groups or beam.weights is None:
+        return float(readings[used].mean())
+    groups = np.array([readings[np.asarray(group.frames)].mean() for group in beam.groups])
+    by_line: Floats = beam.weights @ groups
+    return by_line[selection.places]
+
+
+def about_monitor(beam: Beam) -> list[str]:
+    """Say how the brightness of the beam changed, if a monitor tells it."""
+    stage = beam.recipe.flat_field
+    monitored = not isinstance(stage, NoFlatField) and isinstance(stage.normalisation, MonitorNormalisation)
+    if not monitored or beam.brightness is None:
+        return []
+    low, high = 100 * beam.brightness.min(), 100 * beam.brightness.max()
+    return [f"the beam monitor read {low:.1f} to {high:.1f} % of what it read at the flats"]
 
 
 def _heard(pieces: Any, cancelled: Callable[[], bool] | None) -> Any:

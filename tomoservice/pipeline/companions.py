@@ -128,12 +128,12 @@ def look_at_companions(
     stage = recipe.phase
     if not isinstance(stage, ContrastTransferOfSeveral):
         return Companions((), recipe, ())
-    if not isinstance(recipe.flat_field, NoFlatField) and isinstance(
-        recipe.flat_field.normalisation, MonitorNormalisation
-    ):
+    normalisation = None if isinstance(recipe.flat_field, NoFlatField) else recipe.flat_field.normalisation
+    if isinstance(normalisation, MonitorNormalisation) and normalisation != MonitorNormalisation():
         raise RecipeError(
-            "flat_field.normalisation: got 'monitor', whose readings belong to one scan; with several "
-            "distances use 'border' or 'region'",
+            "flat_field.normalisation: got readings of a monitor, which belong to one scan; with several "
+            "distances leave out values and flat_value, so that each scan's own are taken, or use 'border' "
+            "or 'region'",
             name=recipe.name or "recipe",
         )
     first = _First(scan, asked, selection, beam, several_distances(stage, binning=1))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tomoservice.pipeline.beam import Beam, look_at_beam
+from tomoservice.pipeline.beam import Beam, about_monitor, look_at_beam
 from tomoservice.pipeline.blind_rows import about_blind_rows, blind_rows
 from tomoservice.pipeline.checks import check_scan
 from tomoservice.pipeline.memory import piece_bytes
@@ -77,7 +77,7 @@ def lay_groundwork(  # noqa: PLR0913 - what is looked at, and three ways to stee
         piece_bytes=piece_bytes(budget),
         cancelled=cancelled,
     )
-    notes = list(checked.notes)
+    notes = [*checked.notes, *about_monitor(beam)]
     if not again:
         notes += check_transmission(scan, recipe, checked.selection, beam)
     blind = blind_rows(scan, recipe, checked.selection, checked.references)

@@ -7,7 +7,7 @@ pixels; `level_borders` rows.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tomoservice.errors import EngineError, GeometryError
 from tomoservice.prep._flat_lines import cuts, has_lines, lines
@@ -52,15 +52,20 @@ def air_brightness(
     return mean
 
 
-def monitor_brightness(readings: NDArray[np.generic], flat_reading: float) -> NDArray[np.float64]:
+def monitor_brightness(
+    readings: NDArray[np.generic], flat_reading: ArrayLike, projections: NDArray[np.integer] | None = None
+) -> NDArray[np.float64]:
     """Return the brightness of the beam that a monitor recorded with every projection.
 
     Parameters
     ----------
     readings : (angle,) real array
         The monitor's reading at each projection, in any unit.
-    flat_reading : float
-        Its mean reading while the flats were taken, in the same unit.
+    flat_reading : float or (angle,) array
+        Its mean reading while the flats were taken, in the same unit; or of those flats that each projection
+        is divided by.
+    projections : (angle,) integer array, optional
+        Numbers of the projections, for the error; by default they are counted.
 
     Returns
     -------
@@ -72,17 +77,22 @@ def monitor_brightness(readings: NDArray[np.generic], flat_reading: float) -> ND
     EngineError
         If a reading is not above 0.
     """
-    values = np.asarray(readings, np.float64)
-    if not (np.isfinite(flat_reading) and flat_reading > 0):
-        raise EngineError(f"the monitor's reading at the flats must be above 0, got {flat_reading}")
-    wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    values, flats = np.asarray(readings, np.float64), np.asarray(flat_reading, np.float64)
+    if (dark := flats[~_is_brightness(flats)]).size:
+        raise EngineError(f"the monitor's reading at the flats must be above 0, got {dark.flat[0]}")
+    wrong = np.flatnonzero(~_is_brightness(values))
     if wrong.size:
+        first = wrong[0] if projections is None else projections[wrong[0]]
         msg = (
-            f"the monitor reads {values.flat[wrong[0]]} at projection {wrong[0]} ({wrong.size} such), "
+            f"the monitor reads {values.flat[wrong[0]]} at projection {first} ({wrong.size} such), "
             "which is no brightness; leave these projections out, or normalise to an air region"
         )
         raise EngineError(msg)
-    return values / flat_reading
+    return values / flats
+
+
+def _is_brightness(readings: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(readings) & (readings > 0))
 
 
 def level_borders(transmission: NDArray[np.float32], columns: int) -> None:

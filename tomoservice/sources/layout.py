@@ -56,6 +56,17 @@ class Images(_Part):
     """Key of the start document with the uid of another run that has the stream."""
 
 
+class BeamMonitor(_Part):
+    """Where the readings of a monitor of the beam are, one per event or per frame."""
+
+    data_key: tuple[str, ...]
+    """Data keys, the first that exists is taken; the same beside projections and beside flats."""
+    stream: str | None = None
+    """Stream with the readings at the projections, if not theirs."""
+    flats_stream: str | None = None
+    """Stream with the readings at the flats, if not theirs."""
+
+
 class Values(_Part):
     """Angles that the run recorded, one per event or per frame."""
 
@@ -164,6 +175,8 @@ class ScanLayout(_Part):
     """Frames without beam."""
     angles: tuple[AngleSource, ...] = Field(min_length=1)
     """Ways to the angles; the first whose parts the run has is taken."""
+    beam_monitor: BeamMonitor | None = None
+    """Readings of a monitor of the beam."""
     metadata: MetadataPlaces = MetadataPlaces()
     """Where the metadata are."""
 

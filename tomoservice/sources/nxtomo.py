@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tomoservice.errors import InputError, MissingDataError
 from tomoservice.scan import ImageKey, ScanOrigin, TomoScan
 from tomoservice.sources.angles import angles_from_dataset
+from tomoservice.sources.beam_monitor import Readings, as_readings
 from tomoservice.sources.frames import LazyFrames, take
 from tomoservice.sources.hdf5 import files_behind, find_dataset, find_node, has, open_frames, open_hdf5
 from tomoservice.sources.hdf5_metadata import Places, read_metadata, text
@@ -24,6 +25,8 @@ from tomoservice.sources.hdf5_metadata import Places, read_metadata, text
 SEARCH_DEPTH = 3
 ALIGNMENT = -1
 """What the ESRF writes to `image_key_control` for frames taken to find the sample's drift."""
+MONITOR = "control/data"
+"""What a monitor of the beam read at each frame, by the definition of NXtomo."""
 
 
 def find_entries(file: h5py.Group, *, follow_links: bool = False) -> list[h5py.Group]:
@@ -153,6 +156,7 @@ def _scan(
     metadata = read_metadata(entry, _places(detector), notes)
     if view := text(entry, [f"{detector}/field_of_view"]):
         notes.append(f"field of view: {view}")
+    monitor, flat_monitor = _monitor(entry, keys, datasets, notes)
     return TomoScan(
         projections=take(frames, projections),
         angles_deg=per_frame[projections],
@@ -160,6 +164,8 @@ def _scan(
         flats=_stack(frames, stacks[ImageKey.FLAT], "flats", name, datasets, notes),
         darks=_stack(frames, stacks[ImageKey.DARK], "darks", name, datasets, notes),
         image_keys=keys,
+        monitor=monitor,
+        flat_monitor=flat_monitor,
         pixel_size_um=metadata.pixel_size_um,
         energy_kev=metadata.energy_kev,
         distance_mm=metadata.distance_mm,
@@ -167,6 +173,31 @@ def _scan(
         notes=tuple(notes),
         closer=partial(_close, (data, entry, file)),
     )
+
+
+def _monitor(
+    entry: h5py.Group, keys: NDArray[np.int8], datasets: dict[str, str], notes: list[str]
+) -> tuple[Readings | None, Readings | None]:
+    """Return what the monitor read at projections and at flats, as far as there are readings."""
+    if not has(entry, MONITOR):
+        return None, None
+    dataset = find_dataset(entry, MONITOR)
+    name = str(dataset.name)
+    readings = as_readings(dataset[()], name, notes)
+    if readings is None:
+        return None, None
+    chosen = [np.flatnonzero(keys == key) for key in (ImageKey.PROJECTION, ImageKey.FLAT)]
+    if readings.size >= keys.size:
+        datasets["monitor"] = name
+        at_projections, at_flats = (readings[numbers] for numbers in chosen)
+        return at_projections, at_flats if at_flats.size else None
+    if readings.size == chosen[0].size:
+        datasets["monitor"] = name
+        return readings, None
+    # One that is written in every file, the exposure time say, tells nothing of single frames.
+    if readings.size > 1:
+        notes.append(f"{name} has {readings.size} readings for {keys.size} frames: no beam monitor")
+    return None, None
 
 
 def _close(nodes: tuple[h5py.Group | h5py.Dataset, ...]) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tomoservice.errors import MissingDataError
 from tomoservice.scan import ScanOrigin, TomoScan
 from tomoservice.sources.angles import match_counts
+from tomoservice.sources.beam_monitor import Readings, as_readings, readings_of
 from tomoservice.sources.frames import LazyFrames, shorten
 from tomoservice.sources.layout import (
     Images,
@@ -113,6 +114,10 @@ class _Opener:
         flats, darks = self.references()
         angles, source = angles_of_run(view, layout, projections, self._named, notes)
         count, angles, said = match_counts(projections.frames.shape[0], angles, view.where)
+        monitor = self._monitor(view, layout.projections, projections, "stream")
+        flat_monitor = None
+        if flats is not None and layout.flats is not None:
+            flat_monitor = self._monitor(self._view_of(layout.flats), layout.flats, flats, "flats_stream")
         stacks = {"projections": projections, "flats": flats, "darks": darks}
         there = {name: stack for name, stack in stacks.items() if stack is not None}
         files = [str(file) for stack in there.values() for file in stack.files]
@@ -124,12 +129,16 @@ class _Opener:
             origin=ScanOrigin(
                 "bluesky",
                 view.where,
-                {name: stack.name for name, stack in there.items()} | {"angles": source},
+                {name: stack.name for name, stack in there.items()}
+                | {"angles": source}
+                | ({} if monitor is None else {"monitor": monitor[1]}),
                 run_uid=str(view.start.get("uid")),
                 files=tuple(dict.fromkeys(files)),
             ),
             flats=flats.frames if flats else None,
             darks=darks.frames if darks else None,
+            monitor=None if monitor is None else monitor[0][:count],
+            flat_monitor=None if flat_monitor is None else flat_monitor[0],
             rotation_axis=self._number(places.rotation_axis, None),
             pixel_size_um=self._number(places.pixel_size, Quantity.LENGTH_UM),
             energy_kev=self._number(places.energy, Quantity.ENERGY_KEV),
@@ -164,13 +173,10 @@ class _Opener:
         if images is None:
             self.opening.notes.append(f"layout {self.layout.name} has no {what}")
             return None
-        view = self.view
-        if images.run is not None:
-            uid = look_up(view.start, images.run)
-            if uid is None:
-                self.opening.notes.append(f"the start document has no {images.run}: no {what}")
-                return None
-            view = self._other_run(str(uid), images.run)
+        view = self._view_of(images)
+        if view is None:
+            self.opening.notes.append(f"the start document has no {images.run}: no {what}")
+            return None
         stack = self._open(view, images)
         if stack is None or stack.frames.shape[0] == 0:
             self.opening.notes.append(
@@ -178,6 +184,31 @@ class _Opener:
             )
             return None
         return stack
+
+    def _view_of(self, images: Images) -> RunView | None:
+        """Return the run that has these frames, or None if the start document does not name it."""
+        if images.run is None:
+            return self.view
+        uid = look_up(self.view.start, images.run)
+        return None if uid is None else self._other_run(str(uid), images.run)
+
+    def _monitor(
+        self, view: RunView | None, images: Images, stack: RunStack, place: Literal["stream", "flats_stream"]
+    ) -> tuple[Readings, str] | None:
+        """Return what the monitor read at some frames, and where that stands; None if nothing tells it."""
+        monitor = self.layout.beam_monitor
+        if monitor is None or view is None:
+            return None
+        stream: str = getattr(monitor, place) or images.stream
+        key = view.first_key(stream, self._named(monitor.data_key))
+        if key is None:
+            return None
+        name, notes = f"{stream}/{key}", self.opening.notes
+        readings = as_readings(view.values(stream, key), name, notes)
+        if readings is None:
+            return None
+        matched = readings_of(readings, stack.frames.shape[0], stack.events, name, notes)
+        return None if matched is None else (matched, name)
 
     def _open(self, view: RunView, images: Images) -> RunStack | None:
         key = view.first_key(images.stream, self._named(images.data_key))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tomoservice.recipe.stages.base import Integer, Number, StageModel, plain_number, unit
 from tomoservice.recipe.stages.frames import Index, Range
 
 Positive = Annotated[Number, Field(gt=0)]
 # The limit stands inside, where the schema of an optional number has it.
-OpenBeam = Annotated[float, Field(gt=0), BeforeValidator(plain_number)]
+OptionalPositive = Annotated[float, Field(gt=0), BeforeValidator(plain_number)]
 
 
 class NoNormalisation(StageModel):
@@ -46,10 +46,18 @@ class MonitorNormalisation(StageModel):
     """Divide by the readings of a beam monitor."""
 
     method: Literal["monitor"] = "monitor"
-    values: tuple[Positive, ...] = Field(min_length=1, title="Readings")
-    """The monitor's reading at every projection of the scan, in the order of acquisition, in any unit."""
-    flat_value: Number = Field(gt=0, title="Reading at the flats")
-    """Its mean reading while the flats were taken, in the same unit."""
+    values: tuple[Positive, ...] | None = Field(None, min_length=1, title="Readings")
+    """The monitor's reading at every projection of the scan, in the order of acquisition, in any unit; null
+    takes those that the scan holds."""
+    flat_value: OptionalPositive | None = Field(None, title="Reading at the flats")
+    """Its mean reading while the flats were taken, in the same unit; null takes the readings that the scan
+    holds."""
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> MonitorNormalisation:
+        if self.values is not None and self.flat_value is None:
+            raise ValueError("flat_value must be given with values: the scan's own may be in another unit")
+        return self
 
 
 Normalisation = Annotated[
@@ -97,7 +105,7 @@ class StandardFlatField(_Divided):
     missing_flats: Literal["error", "ignore"] = Field("error", title="Without flats")
     """What to do with a scan that has no flats: stop with an error, or take the beam to be uniform and as
     bright as the brightest part of the projections."""
-    open_beam: OpenBeam | None = Field(None, title="Open beam", json_schema_extra=unit("count"))
+    open_beam: OptionalPositive | None = Field(None, title="Open beam", json_schema_extra=unit("count"))
     """Counts of the open beam, dark level included, for a scan without flats; null takes the brightest
     percent of a few projections."""
 
