@@ -7,8 +7,10 @@ import pytest
 from tests.engine.contract.reconstructor import FilteredContract
 from tests.gpu.host_machine import HostMachine
 from tomoservice.cuda import Machine
-from tomoservice.recon import Reconstructor
+from tomoservice.devices import DeviceChoice
+from tomoservice.recon import Reconstructor, get_reconstructor
 from tomoservice.recon.fourier_cuda import FourierDeviceReconstructor
+from tomoservice.recon.iterative.astra_projector import astra_obstacle
 
 
 class DeviceContract(FilteredContract):
@@ -40,3 +42,19 @@ class TestOnADevice(DeviceContract):
     @pytest.fixture(autouse=True)
     def _machine(self, cuda_machine: Machine) -> None:
         self.machine = cuda_machine
+
+
+@pytest.mark.gpu
+class TestAstraOnADevice(FilteredContract):
+    """ASTRA's filtered back-projection on a CUDA device."""
+
+    method = "astra_fbp"
+
+    # One slice at a time, whatever the processor has.
+    test_memory_estimates_grow_with_threads_and_slices = None
+
+    def made(self) -> Reconstructor:
+        obstacle = astra_obstacle()
+        if obstacle is not None:
+            pytest.skip(f"ASTRA finds no CUDA device: {obstacle.reason}")
+        return get_reconstructor(self.method, DeviceChoice("cuda"))

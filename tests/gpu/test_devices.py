@@ -86,7 +86,7 @@ def test_a_device_beyond_the_last_one_is_refused():
 def test_astra_without_a_device_is_known_once_and_said_once(caplog, capfd):
     astra_obstacle.cache_clear()
     with caplog.at_level(logging.INFO, "tomoservice"):
-        devices = {place(method, AUTO) for method in ("sirt", "cgls", "sirt")}
+        devices = {place(method, AUTO) for method in ("sirt", "cgls", "astra_fbp", "sirt")}
     if devices == {DeviceChoice("cuda")}:
         pytest.skip("a CUDA device runs here: nothing to fall back from")
     assert devices == {CPU}

@@ -83,4 +83,4 @@ def get_reconstructor(method: str, device: DeviceChoice = CPU) -> Reconstructor:
         from tomoservice.cuda.cupy_machine import cupy_machine
 
         return FourierDeviceReconstructor(partial(cupy_machine, placed.index))
-    return next(cls(placed) for cls in ITERATIVE if cls().name == method)
+    return next(cls(placed) for cls in (AstraFbpReconstructor, *ITERATIVE) if cls().name == method)

@@ -1,4 +1,4 @@
-"""Filtered back-projection with ASTRA's back-projector on the CPU: slow, and an independent check.
+"""Filtered back-projection with ASTRA's back-projector: slow on the CPU, and an independent check.
 
 The filter is ours (`tomoservice.recon.filtering`); the back-projection, its interpolation and its handling of
 a fractional axis are ASTRA's (van Aarle et al. 2016, DOI 10.1364/OE.24.025129).
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tomoservice.devices import CPU, DeviceChoice
 from tomoservice.recon.base import (
     ReconstructionOptions,
     RowsAlone,
@@ -24,15 +24,26 @@ from tomoservice.recon.base import (
 )
 from tomoservice.recon.filtering import ProjectionFilter, window_samples
 from tomoservice.recon.half_acquisition import check_whole_turn
+from tomoservice.recon.iterative.astra_projector import AstraProjector, Device
+from tomoservice.recon.iterative.projector import SliceGeometry
 from tomoservice.recon.weights import angular_weights
 from tomoservice.threads import available_threads
 
 
 class AstraFbpReconstructor(RowsAlone):
-    """Filtered back-projection with ASTRA on the CPU."""
+    """Filtered back-projection with ASTRA.
+
+    Parameters
+    ----------
+    device : DeviceChoice, default the CPU
+        What back-projects; one that `tomoservice.recon.place` has found to answer.
+    """
 
     name = "astra_fbp"
     row_group = 1
+
+    def __init__(self, device: DeviceChoice = CPU) -> None:
+        self._device = device
 
     def plan(
         self,
@@ -45,10 +56,10 @@ class AstraFbpReconstructor(RowsAlone):
         """Prepare a set of angles; see `Reconstructor.plan`."""
         angles = checked_angles(angles_deg, columns)
         chosen = checked_options(options, ReconstructionOptions, self.name)
-        return AstraFbpPlan(angles, columns, chosen, threads or available_threads())
+        return AstraFbpPlan(angles, columns, chosen, threads or available_threads(), self._device)
 
     def memory_fixed(self, angles: int, columns: int, threads: int, size: int | None = None) -> int:
-        """Estimate the bytes of the working space: filtered sinogram (twice) and slice for each thread."""
+        """Estimate the bytes of the working space: filtered sinogram (twice) and part for each thread."""
         edge = size or columns
         samples = window_samples(edge, mask_circle=False)
         return edge * edge + threads * 4 * (2 * angles * samples + edge * edge)
@@ -66,16 +77,24 @@ class AstraFbpPlan:
     options : ReconstructionOptions
         Filter, padding, mask.
     threads : int
-        Slices worked on at once.
+        Slices worked on at once, on the CPU.
+    device : DeviceChoice, default the CPU
+        What back-projects.
     """
 
     def __init__(
-        self, angles: NDArray[np.float64], columns: int, options: ReconstructionOptions, threads: int
+        self,
+        angles: NDArray[np.float64],
+        columns: int,
+        options: ReconstructionOptions,
+        threads: int,
+        device: DeviceChoice = CPU,
     ) -> None:
         self._angles = angles
         self._columns = columns
         self._size = size = options.size or columns
-        self._threads = threads
+        self._device, self._device_index = Device(device.kind), device.index
+        self._threads = 1 if self._device is Device.CUDA else threads
         self._samples = window_samples(size, mask_circle=options.mask_circle)
         self._filter = ProjectionFilter(columns, self._samples, options)
         if options.half_acquisition:
@@ -111,36 +130,12 @@ class AstraFbpPlan:
         filtered = np.empty((len(self._angles), self._samples), np.float32)
         self._filter.apply(slab.sinogram(row), axis, filtered, sub_pixel=False)
         filtered *= self._weights
-        slab.out[row] = self._back_project(filtered, axis - math.floor(axis))
+        # The axis lies that fraction of a column after the middle sample.
+        middle = self._samples // 2 + axis - math.floor(axis)
+        geometry = SliceGeometry(self._angles, self._samples, self._size, middle)
+        image = np.empty((self._size, self._size), np.float32)
+        with AstraProjector(geometry, device=self._device, device_index=self._device_index) as projector:
+            projector.back(filtered, image)
+        slab.out[row] = image
         if self._outside is not None:
             slab.out[row][self._outside] = 0
-
-    def _back_project(self, filtered: NDArray[np.float32], fraction: float) -> NDArray[np.float32]:
-        """Back-project samples, the axis lying `fraction` after sample ``samples // 2``."""
-        import astra
-
-        # The centre of ASTRA's detector, seen from the axis along the detector.
-        centre = (self._samples - 1) / 2 - (self._samples // 2 + fraction)
-        cos, sin = np.cos(self._angles), np.sin(self._angles)
-        vectors = np.stack([sin, -cos, centre * cos, centre * sin, cos, sin], axis=1)
-        projection = astra.create_proj_geom("parallel_vec", self._samples, vectors)
-        volume = astra.create_vol_geom(self._size, self._size)
-        ids: list[tuple[Any, int]] = []
-        try:
-            projector = astra.create_projector("linear", projection, volume)
-            ids.append((astra.projector, projector))
-            data = astra.data2d.create("-sino", projection, filtered)
-            ids.append((astra.data2d, data))
-            image = astra.data2d.create("-vol", volume)
-            ids.append((astra.data2d, image))
-            config = astra.astra_dict("BP")
-            config |= {"ProjectorId": projector, "ProjectionDataId": data, "ReconstructionDataId": image}
-            algorithm = astra.algorithm.create(config)
-            ids.append((astra.algorithm, algorithm))
-            astra.algorithm.run(algorithm)
-            result: NDArray[np.float32] = astra.data2d.get(image)
-        finally:
-            # ASTRA keeps its objects in tables of the process until they are deleted by number.
-            for table, number in reversed(ids):
-                table.delete(number)
-        return result

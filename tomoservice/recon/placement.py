@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tomoservice.devices import CPU, DeviceChoice, cupy_obstacle, uses_cuda
 from tomoservice.errors import DeviceError
+from tomoservice.recon.astra_fbp import AstraFbpReconstructor
 from tomoservice.recon.fourier import FourierReconstructor
 from tomoservice.recon.iterative.astra_projector import astra_obstacle
 from tomoservice.recon.iterative.methods import ITERATIVE
@@ -26,12 +27,13 @@ def place(method: str, choice: DeviceChoice) -> DeviceChoice:
     """
     if method == FourierReconstructor.name:
         cuda = uses_cuda(choice, "method fourier", cupy_obstacle)
-    elif method in {reconstructor().name for reconstructor in ITERATIVE}:
-        cuda = uses_cuda(choice, "iterative methods", astra_obstacle)
+    elif method in {reconstructor().name for reconstructor in (AstraFbpReconstructor, *ITERATIVE)}:
+        cuda = uses_cuda(choice, "what projects with ASTRA", astra_obstacle)
     elif choice.kind == "cuda":
         raise DeviceError(
-            f"the reconstruction method {method} computes on the CPU only; got device {choice}. fourier and "
-            "the iterative methods compute on CUDA devices; 'auto' takes one only where it can be used"
+            f"the reconstruction method {method} computes on the CPU only; got device {choice}. fourier, "
+            "astra_fbp and the iterative methods compute on CUDA devices; 'auto' takes one only where it can "
+            "be used"
         )
     else:
         cuda = False
