@@ -59,6 +59,24 @@ class ScanOrigin:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierVolume:
+    """A volume that was reconstructed earlier, for iterations to start from."""
+
+    location: str
+    """Where: a path, or an address."""
+    shape: tuple[int, int, int]
+    """Slices, rows and columns (z, y, x)."""
+    geometry: Mapping[str, Any]
+    """What its record says of its voxels: `detector_rows`, `binning`, `axis_pixel`, `units` and so on."""
+    read: Callable[[slice], NDArray[Any]]
+    """Returns some slices (z, y, x), as numbers that are stored."""
+    files: tuple[str, ...] = ()
+    """Files and folders that are read."""
+    checksum: str | None = None
+    """Of its voxels, if known."""
+
+
+@dataclass(frozen=True, slots=True)
 class TomoScan:
     """One tomography scan.
 
@@ -95,6 +113,8 @@ class TomoScan:
     """What the source had to decide, in sentences for the user (counts that did not match, say)."""
     companions: Mapping[str, TomoScan] = field(default_factory=dict)
     """Other scans of the same sample that a recipe needs beside this one, by the name it gives them."""
+    volumes: Mapping[str, EarlierVolume] = field(default_factory=dict)
+    """Earlier volumes that a recipe needs, by the name it gives them."""
     closer: Callable[[], None] | None = None
     """Called once by `close`."""
 

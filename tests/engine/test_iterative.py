@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.engine.ellipses import Ellipse, phantom, project, psnr, radius_map, rasterise
-from tomoservice.errors import CancelledError, EngineError
+from tomoservice.errors import CancelledError, EngineError, GeometryError
 from tomoservice.recon import ReconstructionOptions
 from tomoservice.recon.iterative import (
     CglsReconstructor,
@@ -49,11 +49,14 @@ def sinogram_of(
     return sinogram + np.random.default_rng(0).normal(0, noise, sinogram.shape).astype(np.float32)
 
 
-def solve(reconstructor, sinogram, angles, axis=AXIS, **options) -> tuple[NDArray[np.float32], list[float]]:
+def solve(
+    reconstructor, sinogram, angles, axis=AXIS, *, start=None, **options
+) -> tuple[NDArray[np.float32], list[float]]:
     residuals: list[float] = []
     control = IterationControl(on_iteration=lambda _row, _iteration, residual: residuals.append(residual))
     plan = reconstructor.plan(angles, sinogram.shape[1], IterativeOptions(**options))
-    return plan.execute(sinogram[None], axis, control=control)[0], residuals
+    initial = None if start is None else start[None]
+    return plan.execute(sinogram[None], axis, initial=initial, control=control)[0], residuals
 
 
 def cut_into_pieces(monkeypatch: pytest.MonkeyPatch, updates: int) -> None:
@@ -367,8 +370,44 @@ class TestSteering:
         _, warm = solve(method(), sinogram, angles, iterations=3, initial=Initial.FBP)
         assert warm[-1] < 0.5 * cold[-1]
 
+    @pytest.mark.parametrize("method", ALL)
+    def test_going_on_from_given_slices(self, method):
+        angles = equal_angles(60)
+        sinogram = sinogram_of(angles, noise=0.1)
+        begun, residuals = solve(method(), sinogram, angles, iterations=4, initial=Initial.ZERO)
+        before = begun.copy()
+        more, later = solve(method(), sinogram, angles, start=begun, iterations=4, initial=Initial.VOLUME)
+        np.testing.assert_array_equal(begun, before)
+        assert later[0] < residuals[-1]
+        if method in {SirtReconstructor, SartReconstructor, EmReconstructor}:
+            # They remember nothing but the slice.
+            whole, _ = solve(method(), sinogram, angles, iterations=8, initial=Initial.ZERO)
+            np.testing.assert_allclose(more, whole, atol=1e-5 * whole.max())
+
+    def test_slices_to_start_from_must_fit(self):
+        angles = equal_angles(10)
+        sinogram, good = sinogram_of(angles), np.zeros((COLUMNS, COLUMNS), np.float32)
+        wrong = good.copy()
+        wrong[3, 4] = np.nan
+        for start, initial, said in (
+            (None, Initial.VOLUME, "initial is 'volume', but none was given"),
+            (good, Initial.ZERO, "initial is 'zero', but a volume was given"),
+            (wrong, Initial.VOLUME, "hold 1 values that are not finite"),
+        ):
+            with pytest.raises(EngineError, match=said):
+                solve(SirtReconstructor(), sinogram, angles, start=start, iterations=1, initial=initial)
+        with pytest.raises(GeometryError, match=r"must have the shape \(1, 64, 64\), got \(1, 63, 63\)"):
+            solve(
+                SirtReconstructor(),
+                sinogram,
+                angles,
+                start=good[1:, 1:],
+                iterations=1,
+                initial=Initial.VOLUME,
+            )
+
     @pytest.mark.parametrize("method", [SirtReconstructor, SartReconstructor, TvReconstructor])
-    @pytest.mark.parametrize("initial", list(Initial))
+    @pytest.mark.parametrize("initial", [Initial.ZERO, Initial.FBP])
     def test_limits_hold(self, method, initial):
         angles = equal_angles(30)
         sinogram = sinogram_of(angles, noise=1.0)
@@ -381,7 +420,7 @@ class TestSteering:
     def test_em_is_nowhere_negative_and_keeps_to_a_maximum(self):
         angles = equal_angles(30)
         sinogram = sinogram_of(angles, noise=1.0)
-        for initial in Initial:
+        for initial in (Initial.ZERO, Initial.FBP):
             image, _ = solve(EmReconstructor(), sinogram, angles, iterations=6, initial=initial, maximum=0.5)
             assert image.min() >= 0
             assert image.max() == np.float32(0.5)

@@ -14,7 +14,7 @@ from tests.service.scans import SmallScan
 from tomoservice.catalog.nodes import find_reconstruction, request_reconstruction
 from tomoservice.cli import run
 from tomoservice.client import Tomo
-from tomoservice.client.exporting import service_volume
+from tomoservice.compute.published import service_volume
 from tomoservice.conductor.loop import Conductor
 from tomoservice.errors import CatalogError, OutputError
 from tomoservice.export import ExportOptions, export_volume
@@ -24,14 +24,13 @@ from tomoservice.service.running import RunningService
 AT_15_5 = {"rotation_axis": {"method": "value", "value": 15.5}}
 
 
-def test_the_whole_way(  # noqa: PLR0917
+def test_the_whole_way(
     tomo: Tomo,
     publish_run: Callable[..., str],
     conductor: Conductor,
     quiet_service: RunningService,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     uid = publish_run(SmallScan(rows=10))
     job = tomo.reconstruct(uid, AT_15_5)
@@ -66,8 +65,7 @@ def test_the_whole_way(  # noqa: PLR0917
     assert not (tmp_path / "no.zarr").exists()
 
     # From a machine that sees none of the files.
-    monkeypatch.setattr("tomoservice.client.exporting._store_here", lambda *_: None)
-    there = service_volume(job.node)
+    there = service_volume(job.node, direct=False)
     export_volume(there, tmp_path / "far.zarr", ExportOptions(z=(1, 9), y=(3, 30)))
     assert np.array_equal(zarr.open_array(tmp_path / "far.zarr", mode="r")[:], expected[1:9, 3:30])
     assert there.form.voxel_size_um == 1.5

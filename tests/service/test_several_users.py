@@ -106,6 +106,23 @@ def test_flats_of_a_run_that_one_may_not_read_are_not_lent(facility: Facility, o
         assert f"names run {theirs}, which is not in" in job.status.message
 
 
+@pytest.mark.parametrize("owner", ["proposal-1", "proposal-2"])
+def test_nobody_starts_from_a_volume_that_they_may_not_read(facility: Facility, owner: str) -> None:
+    theirs, mine = facility.publish(owner), facility.publish("proposal-2")
+    person = "alice" if owner == "proposal-1" else "bob"
+    begun = facility.people[person].reconstruct(theirs, AT_15_5)
+    assert facility.work()
+    name = f"{theirs}/{begun.wait(5).record.reconstruction_id}"
+    start = {"method": "sirt", "iterations": 1, "initial": "volume", "initial_volume": name}
+    job = facility.people["bob"].reconstruct(mine, {**AT_15_5, "reconstruction": start})
+    assert facility.work()
+    if owner == "proposal-2":
+        assert (job.state, job.status.message) == (State.DONE, "")
+    else:
+        assert job.state is State.FAILED
+        assert f"are not among those of processed/{theirs}/" in job.status.message
+
+
 def test_whoever_owns_a_run_alone_gets_its_reconstruction(facility: Facility) -> None:
     beamline = facility.people["beamline"]
     uid = publish(beamline.raw, documents(SmallScan(), facility.raw))

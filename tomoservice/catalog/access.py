@@ -23,26 +23,26 @@ def tags_of(node: Any) -> list[str] | None:
     return tags or None
 
 
-def check_readers(tags: Sequence[str], run: Any) -> None:
-    """Refuse to make something of a run that more people could read than may read the run.
+def check_readers(tags: Sequence[str], node: Any) -> None:
+    """Refuse to make something of a node that more people could read than may read the node.
 
     Parameters
     ----------
     tags : sequence of str
         Access tags of what is to be made.
-    run : tiled Container
-        The raw run.
+    node : tiled Container
+        The raw run, or an earlier reconstruction.
 
     Raises
     ------
     NotAllowedError
-        There is a tag that the run lacks.
+        There is a tag that the node lacks.
     """
-    extra = _extra_tags(tags, run)
+    extra = _extra_tags(tags, node)
     if extra:
         raise NotAllowedError(
-            f"the access tags {', '.join(extra)} are not among those of {'/'.join(run.path_parts)}: people "
-            "might read the result who may not read the run; ask for another, which gets the run's own"
+            f"the access tags {', '.join(extra)} are not among those of {'/'.join(node.path_parts)}: people "
+            "might read the result who may not read that; ask for another, which gets the run's own"
         )
 
 

@@ -154,7 +154,7 @@ def _opened(place: Place) -> Iterator[StoredVolume]:
         return
     from tomoservice.catalog.nodes import find_reconstruction
     from tomoservice.client import connect
-    from tomoservice.client.exporting import service_volume
+    from tomoservice.compute.published import service_volume
 
     with connect(place.uri, place.api_key) as tomo:
         yield service_volume(find_reconstruction(tomo.root, place.name))

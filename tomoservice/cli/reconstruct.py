@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,7 @@ from tomoservice.recipe import Recipe
 
 if TYPE_CHECKING:
     from tomoservice.pipeline import RingReport
+    from tomoservice.scan import EarlierVolume
 
 HELPS = 0.8
 """A removal of rings is worth mentioning if it leaves less of the score than this."""
@@ -114,6 +116,7 @@ class FileJob:
 def reconstruct_file(job: FileJob, stopped: Callable[[], bool]) -> None:
     """Reconstruct a scan file into a volume file, telling on standard error what is being done."""
     from tomoservice.export import VolumeForm, check_output, volume_output
+    from tomoservice.export.sources import open_earlier_volume
     from tomoservice.pipeline import ResidualLog, Slab, compute, prepare, score_rings
     from tomoservice.provenance import check_unchanged, file_states, make_record
     from tomoservice.sources import open_beside, open_companions, open_scan
@@ -122,7 +125,12 @@ def reconstruct_file(job: FileJob, stopped: Callable[[], bool]) -> None:
     started = datetime.now(UTC)
     check_output(output, overwrite=job.overwrite, inputs=(str(job.input_path),))
     opened = open_scan(job.input_path, angles=job.angles)
-    with open_companions(opened, job.recipe, open_beside(job.input_path)) as scan:
+    folder = job.input_path.absolute().parent
+
+    def volume_beside(name: str) -> AbstractContextManager[EarlierVolume]:
+        return open_earlier_volume(folder / name)
+
+    with open_companions(opened, job.recipe, open_beside(job.input_path), volume_beside) as scan:
         check_output(output, overwrite=job.overwrite, inputs=scan.origin.files)
         before = file_states(scan.origin.files)
         plan = prepare(scan, job.recipe, device=job.device, memory_bytes=job.memory_bytes, cancelled=stopped)

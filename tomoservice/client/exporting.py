@@ -2,64 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from tiled.utils import path_from_uri
-
-from tomoservice.catalog import names
-from tomoservice.catalog.nodes import is_reconstruction, read_record
-from tomoservice.catalog.states import State
-from tomoservice.catalog.transport import child, translated
-from tomoservice.errors import CatalogError, OutputError
-from tomoservice.export import ExportOptions, VolumeForm, export_volume
+from tomoservice.compute.published import service_volume
+from tomoservice.export import ExportOptions, export_volume
 from tomoservice.export.exporting import slices_of
-from tomoservice.export.sources import Box, StoredVolume, stored_volume
-from tomoservice.store import SlabStore
-
-
-def service_volume(node: Any) -> StoredVolume:
-    """Return the volume of a reconstruction that is done.
-
-    Its files are read directly where this machine has them, otherwise through the service.
-
-    Parameters
-    ----------
-    node : tiled Container
-        The reconstruction.
-
-    Raises
-    ------
-    CatalogError
-        The node is no reconstruction, or not done.
-    """
-    path = "/".join(node.path_parts)
-    if not is_reconstruction(node):
-        raise CatalogError(f"{path} is no reconstruction")
-    metadata = read_record(node).metadata
-    if metadata.status.state is not State.DONE:
-        raise CatalogError(
-            f"{path} is {metadata.status.state.value}; only complete volumes are exported. "
-            "`wait` returns when it is done"
-        )
-    volume = child(node, names.VOLUME)
-    record = metadata.file_record
-    location = f"{node.context.api_uri}{path}"
-    store = _store_here(volume, record)
-    if store is not None:
-        return stored_volume(store, record, location)
-    z, y, x = volume.shape
-    depth, height, width = (steps[0] for steps in volume.chunks)
-    form = VolumeForm.described((z, y, x), (depth, height, width), str(volume.dtype), record["geometry"])
-
-    def read(box: Box) -> NDArray[Any]:
-        with translated(f"reading {path}/{names.VOLUME}"):
-            return np.asarray(volume[box])
-
-    return StoredVolume(location, form, record, read)
 
 
 def export_node(node: Any, path: Path, options: ExportOptions | None, *, show_progress: bool) -> Path:
@@ -74,19 +22,3 @@ def export_node(node: Any, path: Path, options: ExportOptions | None, *, show_pr
         task = bar.add_task(path.name, total=slices_of(volume, chosen))
         export_volume(volume, path, chosen, advance=lambda slices: bar.advance(task, slices))
     return path
-
-
-def _store_here(volume: Any, record: Mapping[str, Any]) -> SlabStore | None:
-    """Return the store of a volume if this machine has the very same one."""
-    for source in volume.data_sources() or ():
-        for asset in source.assets:
-            if not asset.data_uri.startswith("file:"):
-                continue
-            try:
-                store = SlabStore.open(Path(path_from_uri(asset.data_uri)).parent)
-                # Another machine's path may exist here, too.
-                if store.checksum() == record["volume_checksum"]:
-                    return store
-            except OutputError:
-                continue
-    return None

@@ -12,7 +12,7 @@ import numpy as np
 
 from tomoservice.axis import AxisResult
 from tomoservice.pipeline import Plan
-from tomoservice.provenance import describe_axis, describe_origin, software_versions
+from tomoservice.provenance import describe_axis, describe_origin, describe_volumes, software_versions
 from tomoservice.recipe import Recipe, parse_recipe
 from tomoservice.scan import TomoScan
 
@@ -79,6 +79,7 @@ def identity(plan: Plan, scan: TomoScan) -> str:
         "angles": hashlib.sha256(np.ascontiguousarray(scan.angles_deg).data).hexdigest(),
         # Processors of different types agree to rounding, which is no reason to throw hours of work away.
         "engine": engine_versions(),
+        **({"volumes": describe_volumes(scan)} if scan.volumes else {}),
     }
     return json.dumps(content, sort_keys=True)
 

@@ -13,20 +13,22 @@ from typing import Any
 from tomoservice.catalog import names
 from tomoservice.catalog.access import RunsFor, check_readers
 from tomoservice.catalog.nodes import find_run
-from tomoservice.catalog.transport import NotFoundError, connect, disconnect
+from tomoservice.catalog.transport import NotFoundError, child, connect, disconnect
 from tomoservice.compute.base import Line
 from tomoservice.compute.orders import RunAddress, VolumeOrder
+from tomoservice.compute.published import service_volume
 from tomoservice.compute.resolution import identity, is_for, restored, stored_form, stored_recipe
 from tomoservice.compute.shelf import Shelf
 from tomoservice.devices import DeviceChoice
-from tomoservice.errors import InputError, NoSuchRunError
+from tomoservice.errors import CatalogError, InputError, NoSuchRunError
+from tomoservice.export.sources import earlier_volume
 from tomoservice.pipeline import Computation, Plan, outline, prepare
 from tomoservice.pipeline.memory import memory_budget
 from tomoservice.pipeline.prepare import Known
 from tomoservice.pipeline.previews import Previewer
 from tomoservice.provenance import FileState, Fingerprints, file_states
 from tomoservice.recipe import Recipe, parse_recipe
-from tomoservice.scan import TomoScan
+from tomoservice.scan import EarlierVolume, TomoScan
 from tomoservice.sources import open_companions, open_run
 from tomoservice.store import keep_resolution, read_resolution, set_aside
 
@@ -202,8 +204,31 @@ class Workbench:
         """Open the run, and those that the recipe names beside it."""
         recipe = parse_recipe(order.recipe, name=order.recipe_name)
         return open_companions(
-            self.open(order.run), recipe, lambda uid: self.open(replace(order.run, run_uid=uid))
+            self.open(order.run),
+            recipe,
+            lambda uid: self.open(replace(order.run, run_uid=uid)),
+            lambda name: self._volume(order.run, name),
         )
+
+    @contextmanager
+    def _volume(self, address: RunAddress, name: str) -> Iterator[EarlierVolume]:
+        """Lend the volume of a reconstruction, of the same run or, as `RUN/RECONSTRUCTION`, of another."""
+        keys = name.split("/") if "/" in name else [address.run_uid, name]
+        where = "/".join((names.PROCESSED, *keys))
+        if len(keys) != 2 or not all(names.is_key(key) for key in keys):
+            raise InputError(
+                name,
+                "names no reconstruction of the service",
+                hint="Give its key, or the uid of a run, a slash, and the key",
+            )
+        try:
+            node = child(self._root(address.uri, address.api_key), names.PROCESSED, *keys)
+            check_readers(address.access_tags, node)
+            # The service decides what it gives.
+            volume = service_volume(node, direct=False)
+        except (CatalogError, NotFoundError) as error:
+            raise InputError(where, str(error), hint="Iterations start from a volume that is done") from error
+        yield earlier_volume(volume)
 
     def open(self, address: RunAddress) -> TomoScan:
         """Open a raw run, which is the caller's to close.

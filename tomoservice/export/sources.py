@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tomoservice.errors import InputError, OutputError
 from tomoservice.export.base import HDF5_ENDINGS, VolumeForm
 from tomoservice.export.zarr_store import RECORD
+from tomoservice.scan import EarlierVolume
 from tomoservice.store import GROUP, VOLUME, SlabStore
 
 Box = tuple[slice, slice, slice]
@@ -63,9 +64,29 @@ def open_volume(path: Path) -> Iterator[StoredVolume]:
     else:
         raise InputError(
             path,
-            "is no volume that can be exported",
+            "is no volume that can be read",
             hint="Give the folder of a reconstruction, or an .h5, .zarr or .ome.zarr that tomoservice wrote",
         )
+
+
+@contextmanager
+def open_earlier_volume(path: Path) -> Iterator[EarlierVolume]:
+    """Open a volume on disk, for iterations to start from; takes and raises what `open_volume` does."""
+    with open_volume(path) as volume:
+        yield earlier_volume(volume)
+
+
+def earlier_volume(volume: StoredVolume) -> EarlierVolume:
+    """Return a volume as reconstructions want it."""
+    _, rows, columns = volume.form.shape
+    return EarlierVolume(
+        volume.location,
+        volume.form.shape,
+        {**volume.record.get("geometry", {}), **volume.form.geometry},
+        lambda z: volume.read((z, slice(0, rows), slice(0, columns))),
+        volume.files,
+        volume.record.get("volume_checksum"),
+    )
 
 
 def stored_volume(store: SlabStore, record: Mapping[str, Any], location: str = "") -> StoredVolume:
@@ -87,7 +108,7 @@ def _open_store(folder: Path) -> StoredVolume:
         store = SlabStore.open(folder)
         store.checksum()
     except OutputError as error:
-        raise InputError(folder, str(error), hint="Only complete volumes are exported") from error
+        raise InputError(folder, str(error), hint="Only complete volumes are read as a whole") from error
     group = folder / GROUP
     attributes = json.loads(group.read_text("utf-8"))["attributes"] if group.exists() else {}
     return stored_volume(store, attributes.get(RECORD, {}))

@@ -15,7 +15,7 @@ from tomoservice.recon.tomopy_backend import TomopyAlgorithm, TomopyOptions
 
 OFF_CENTRE = 0.05
 """An axis farther from the middle, as a fraction of the detector's width, was put there to see more."""
-NOT_OPTIONS = frozenset({"method", "circular_mask", "half_acquisition", "initial"})
+NOT_OPTIONS = frozenset({"method", "circular_mask", "half_acquisition", "initial", "initial_volume"})
 
 
 def slice_options(stage: Reconstruction, size: int) -> SliceOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from tomoservice.errors import RecipeError
 from tomoservice.pipeline.beam import Beam
 from tomoservice.pipeline.chain import Chain, tilt
 from tomoservice.pipeline.finishing import UM_PER_CM, Finisher
+from tomoservice.pipeline.initial import InitialVolume
 from tomoservice.pipeline.layout import Slab
 from tomoservice.pipeline.memory import Problem
 from tomoservice.pipeline.selection import Selection
@@ -64,6 +66,8 @@ class Plan:
     """Edge of a voxel in micrometres, if the scan tells the pixel size."""
     notes: tuple[str, ...]
     """What had to be decided, in sentences for the user."""
+    initial: InitialVolume | None = None
+    """What the iterations start from, if that is a volume."""
     device: DeviceChoice = CPU
     """What computes the slices; no part of the recipe, because it does not change them."""
 
@@ -102,10 +106,18 @@ class Plan:
             margin=self.chain.margin,
             frame_rows=self.selection.frame_rows // self.selection.binning,
             first_row=self.selection.first_row,
-            working_bytes=working.fixed + self._ring_bytes(),
+            working_bytes=working.fixed + self._ring_bytes() + self._initial_bytes(),
             working_bytes_per_row=working.per_row,
             read_whole=self.read_whole,
         )
+
+    def _initial_bytes(self) -> int:
+        """Return the memory of the slices that the iterations start from, as read and as wanted."""
+        if self.initial is None:
+            return 0
+        _, rows, columns = self.initial.volume.shape
+        read = math.ceil(self.initial.ratio) + 1
+        return FLOAT_BYTES * available_threads() * (self.size**2 + read * rows * columns)
 
     def _ring_bytes(self) -> int:
         """Return the memory that the removal of rings takes."""

@@ -19,6 +19,7 @@ from tomoservice.pipeline.chain import build_chain, physics_notes, resolved_phas
 from tomoservice.pipeline.checks import check_sizes
 from tomoservice.pipeline.companions import look_at_companions
 from tomoservice.pipeline.groundwork import Groundwork, lay_groundwork
+from tomoservice.pipeline.initial import describe_start, initial_volume
 from tomoservice.pipeline.layout import Slab, cut_into_slabs
 from tomoservice.pipeline.memory import Problem, memory_budget, plan_memory
 from tomoservice.pipeline.options import is_half_acquisition, slice_size
@@ -131,6 +132,9 @@ def prepare(  # noqa: PLR0913 - what is decided, what is known of it, and three 
     resolved, notes = others.recipe, [*notes, *others.notes]
     chain = build_chain(resolved, selection, others.sources)
     notes += physics_notes(resolved, chain, selection)
+    start = initial_volume(resolved, scan, selection, size, voxel)
+    if start is not None:
+        notes.append(describe_start(start))
     chunks = chunks_of(recipe, asked, size, depth)
     _check_memory(reconstructor, selection, chunks, budget, size)
     plan = Plan(
@@ -149,6 +153,7 @@ def prepare(  # noqa: PLR0913 - what is decided, what is known of it, and three 
         blind_rows=ground.blind_rows,
         voxel_size_um=voxel,
         notes=tuple(notes),
+        initial=start,
         device=placed,
     )
     _check_axes(plan)

@@ -445,7 +445,8 @@ def _reconstructed(
     axes, first_row = plan.axes(start, start + len(sinograms)), plan.selection.first_row + start
     if isinstance(recon, IterativePlan):
         control = IterationControl(cancelled=cancelled or _never)
-        return recon.execute(sinograms, axes, first_row=first_row, control=control)
+        initial = None if plan.initial is None else plan.initial.slices(start, start + len(sinograms))
+        return recon.execute(sinograms, axes, first_row=first_row, initial=initial, control=control)
     return recon.execute(sinograms, axes, first_row=first_row)
 
 

@@ -307,7 +307,11 @@ class Computation:
             if isinstance(self._recon, IterativePlan):
                 given = self._control
                 control = replace(given, cancelled=lambda: self._stop() or given.cancelled())
-                self._recon.execute(sinograms, axes, first_row=first_row, out=out, control=control)
+                start = self._plan.initial
+                initial = None if start is None else start.slices(begin, begin + len(sinograms))
+                self._recon.execute(
+                    sinograms, axes, first_row=first_row, out=out, initial=initial, control=control
+                )
             else:
                 self._recon.execute(sinograms, axes, first_row=first_row, out=out)
         with self._watch.time("finish"):

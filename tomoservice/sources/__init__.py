@@ -9,7 +9,7 @@ from tomoservice.sources.checks import (
     check_projections,
     check_references,
 )
-from tomoservice.sources.companions import companion_names, open_beside, open_companions
+from tomoservice.sources.companions import companion_names, initial_volume_name, open_beside, open_companions
 from tomoservice.sources.detect import ScanFormat, detect_format, open_scan
 from tomoservice.sources.dxchange import open_dxchange
 from tomoservice.sources.layout import ScanLayout, layouts, load_layout
@@ -30,6 +30,7 @@ __all__ = [
     "companion_names",
     "describe",
     "detect_format",
+    "initial_volume_name",
     "layouts",
     "load_layout",
     "open_beside",

@@ -1,15 +1,19 @@
-"""Scans that a recipe needs beside the one that is reconstructed: the same sample at other distances."""
+"""What a recipe needs beside the scan that is reconstructed.
+
+The same sample at other distances; a volume to start from.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from tomoservice.recipe import Recipe
 from tomoservice.recipe.stages.phase import ContrastTransferOfSeveral
-from tomoservice.scan import TomoScan
+from tomoservice.recipe.stages.reconstruction import Iterative
+from tomoservice.scan import EarlierVolume, TomoScan
 from tomoservice.sources.detect import open_scan
 
 
@@ -19,7 +23,18 @@ def companion_names(recipe: Recipe) -> tuple[str, ...]:
     return tuple(other.scan for other in stage.scans) if isinstance(stage, ContrastTransferOfSeveral) else ()
 
 
-def open_companions(scan: TomoScan, recipe: Recipe, opener: Callable[[str], TomoScan]) -> TomoScan:
+def initial_volume_name(recipe: Recipe) -> str | None:
+    """Return what the recipe calls the volume that its iterations start from; None if from no volume."""
+    stage = recipe.reconstruction
+    return stage.initial_volume if isinstance(stage, Iterative) else None
+
+
+def open_companions(
+    scan: TomoScan,
+    recipe: Recipe,
+    opener: Callable[[str], TomoScan],
+    volumes: Callable[[str], AbstractContextManager[EarlierVolume]],
+) -> TomoScan:
     """Open what a recipe needs beside a scan.
 
     Parameters
@@ -29,28 +44,33 @@ def open_companions(scan: TomoScan, recipe: Recipe, opener: Callable[[str], Tomo
     recipe
         Names the others.
     opener
-        Opens one of them by its name.
+        Opens one of the other scans by its name.
+    volumes
+        Opens a volume by its name, for as long as the context lasts.
 
     Returns
     -------
     TomoScan
-        The scan with its companions, whose files count as its own; closing it closes all.
+        The scan with its companions and volumes, whose files count as its own; closing it closes all.
 
     Raises
     ------
     InputError
         If one cannot be opened.
     """
-    names = companion_names(recipe)
-    if not names:
+    names, start = companion_names(recipe), initial_volume_name(recipe)
+    if not names and start is None:
         return scan
     with ExitStack() as opened:
         opened.callback(scan.close)
         companions = {name: opened.enter_context(opener(name)) for name in names}
+        earlier = {} if start is None else {start: opened.enter_context(volumes(start))}
         files = [file for one in (scan, *companions.values()) for file in one.origin.files]
+        files += [file for volume in earlier.values() for file in volume.files]
         return replace(
             scan,
             companions=companions,
+            volumes=earlier,
             origin=replace(scan.origin, files=tuple(dict.fromkeys(files))),
             closer=opened.pop_all().close,
         )

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tomoservice.recipe.stages.base import Integer, Number, StageModel, plain_number, unit
 
+Initial = Literal["zero", "fbp", "volume"]
 FilterName = Literal["ramp", "shepp-logan", "cosine", "hann", "hamming", "butterworth"]
 # The limit stands inside, where the schema of an optional number has it.
 NotNegative = Annotated[float, Field(ge=0), BeforeValidator(plain_number)]
@@ -56,15 +57,30 @@ class AstraFbp(_Slice, _Filtered):
     method: Literal["astra_fbp"] = "astra_fbp"
 
 
-class _Iterative(StageModel):
+class Iterative(StageModel):
+    """What iterative methods share."""
+
     iterations: Integer = Field(100, ge=1, le=MOST_ITERATIONS, title="Iterations")
     """Each takes about as long as a filtered back-projection with ASTRA."""
-    initial: Literal["zero", "fbp"] = Field("zero", title="Start")
-    """What the iterations start from: nothing, or the filtered back-projection, which is close already but
-    brings its noise and streaks along."""
+    initial: Initial = Field("zero", title="Start")
+    """What the iterations start from: nothing; the filtered back-projection, which is close already but
+    brings its noise and streaks along; or an earlier volume."""
+    initial_volume: str | None = Field(None, min_length=1, max_length=1000, title="Volume to start from")
+    """The earlier volume, of this scan or of one with the same detector, coarser or finer: path of its file
+    or folder, seen from the folder of the scan; in a service, the key of a reconstruction of the same run, or
+    uid of a run, a slash, and the key of its reconstruction."""
     tolerance: Number = Field(0.0, ge=0, lt=1, title="Tolerance")
     """Stop early when an iteration changes the residual by less than this part of itself; 0 makes all
     iterations. 0.001 to 0.01 are usual."""
+
+    @model_validator(mode="after")
+    def _start_is_named(self) -> Iterative:
+        if (self.initial == "volume") != (self.initial_volume is not None):
+            raise ValueError(
+                f"initial is {self.initial!r} and initial_volume {self.initial_volume!r}: to start from "
+                "a volume takes initial 'volume' and the name of the volume"
+            )
+        return self
 
 
 class _Limited(StageModel):
@@ -80,7 +96,7 @@ class _Limited(StageModel):
         return self
 
 
-class Sirt(_Slice, _Limited, _Iterative):
+class Sirt(_Slice, _Limited, Iterative):
     """Simultaneous iterative reconstruction: robust with few, noisy or missing projections; slow."""
 
     method: Literal["sirt"] = "sirt"
@@ -89,7 +105,7 @@ class Sirt(_Slice, _Limited, _Iterative):
     filtered back-projection with ASTRA."""
 
 
-class Cgls(_Slice, _Iterative):
+class Cgls(_Slice, Iterative):
     """Conjugate gradients for least squares: what SIRT reaches in 100 iterations, in about 15."""
 
     method: Literal["cgls"] = "cgls"
@@ -98,7 +114,7 @@ class Cgls(_Slice, _Iterative):
     back-projection with ASTRA."""
 
 
-class Sart(_Slice, _Limited, _Iterative):
+class Sart(_Slice, _Limited, Iterative):
     """Algebraic reconstruction in which groups of projections take turns: few iterations are enough."""
 
     method: Literal["sart"] = "sart"
@@ -112,7 +128,7 @@ class Sart(_Slice, _Limited, _Iterative):
     """Part of each correction that is made; below 1 calms noise, and takes more iterations."""
 
 
-class Em(_Slice, _Iterative):
+class Em(_Slice, Iterative):
     """Expectation maximisation: nowhere negative, quiet where there is nothing; slow."""
 
     method: Literal["em"] = "em"
@@ -123,15 +139,16 @@ class Em(_Slice, _Iterative):
     """Greatest grey value that a slice may hold. Null sets no limit."""
 
 
-class Tv(_Slice, _Limited, _Iterative):
+class Tv(_Slice, _Limited, Iterative):
     """Least squares with a price on edges: for few or noisy projections of a sample of uniform parts."""
 
     method: Literal["tv"] = "tv"
     iterations: Integer = Field(100, ge=1, le=MOST_ITERATIONS, title="Iterations")
     """100 to 500 are usual. Each takes a little longer than a filtered back-projection with
     ASTRA."""
-    initial: Literal["zero", "fbp"] = Field("fbp", title="Start")
-    """What the iterations start from: nothing, or the filtered back-projection, which saves hundreds."""
+    initial: Initial = Field("fbp", title="Start")
+    """What the iterations start from: nothing; the filtered back-projection, which saves hundreds; or an
+    earlier volume."""
     weight: Number = Field(1e-3, ge=0, le=1e6, title="Weight of total variation")
     """How smooth: start with the noise of a line integral (-log of the transmission) divided by the square
     root of the number of projections. Too much melts fine detail away; 0 leaves plain least squares."""

@@ -15,6 +15,7 @@ class Initial(StrEnum):
 
     ZERO = "zero"
     FBP = "fbp"
+    VOLUME = "volume"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,8 @@ class IterativeOptions(SliceOptions):
     iterations
         Most iterations; at least 1.
     initial
-        What to start from: nothing, or the Fourier method's filtered back-projection.
+        What to start from: nothing, the Fourier method's filtered back-projection, or slices that come with
+        the sinograms.
     minimum, maximum
         Least and greatest attenuation per pixel that a slice may hold; None stands for no limit. Not with
         ``"cgls"``.

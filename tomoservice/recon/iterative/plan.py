@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tomoservice.devices import CPU, DeviceChoice
+from tomoservice.errors import EngineError, GeometryError
 from tomoservice.recon.base import ReconstructionOptions, ReconstructionPlan, Slab, circle_mask
 from tomoservice.recon.iterative.astra_projector import AstraProjector, Device
 from tomoservice.recon.iterative.joseph import JosephProjector
@@ -99,17 +100,23 @@ class IterativePlan:
         *,
         first_row: int = 0,
         out: NDArray[np.float32] | None = None,
+        initial: NDArray[np.float32] | None = None,
         control: IterationControl | None = None,
     ) -> NDArray[np.float32]:
         """Reconstruct a slab; see `ReconstructionPlan.execute`.
 
         Parameters
         ----------
+        initial : (row, M, M) float32 array, optional
+            Slices to start from, in attenuation per pixel; with ``Initial.VOLUME``, and only then. Not
+            modified.
         control : IterationControl, optional
             Cancels, stops and keeps, is told the residuals.
 
         Raises
         ------
+        EngineError
+            If there are no slices to start from, or some that nobody wants, or they are not finite.
         CancelledError
             If the control said so; `out` then holds some finished slices, and nothing of use in the others.
         """
@@ -124,7 +131,7 @@ class IterativePlan:
             slab.sinogram(row)
         if np.ptp(slab.axes) == 0:
             self._shared_sums(float(slab.axes[0]), steering)
-        self._put_starts(slab, steering)
+        self._put_starts(slab, initial, steering)
         threads = 1 if self._device is Device.CUDA else self._threads
         for_each(lambda row: self._reconstruct_row(slab, row, steering), rows, threads)
         return slab.out
@@ -153,8 +160,15 @@ class IterativePlan:
             with self._projector(axis, 1, control) as projector:
                 self._sums = (axis, self._new_sums(projector))
 
-    def _put_starts(self, slab: Slab, control: IterationControl) -> None:
+    def _put_starts(self, slab: Slab, initial: NDArray[np.float32] | None, control: IterationControl) -> None:
         """Put what the iterations start from into the slices."""
+        if (initial is not None) != (self._options.initial is Initial.VOLUME):
+            given = "none was given" if initial is None else "a volume was given"
+            raise EngineError(f"initial is {self._options.initial.value!r}, but {given} to start from")
+        if initial is not None:
+            _check_start(initial, slab.out.shape)
+            slab.out[:] = initial
+            return
         if self._options.initial is Initial.ZERO:
             slab.out[:] = 0
             return
@@ -197,3 +211,12 @@ class IterativePlan:
             if still or control.stop_and_keep():
                 return
             before = residual
+
+
+def _check_start(initial: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    """Refuse slices that are no start for slices of `shape`."""
+    if initial.shape != shape:
+        raise GeometryError(f"the slices to start from must have the shape {shape}, got {initial.shape}")
+    wrong = np.count_nonzero(~np.isfinite(initial))
+    if wrong:
+        raise EngineError(f"the slices to start from hold {wrong} values that are not finite")

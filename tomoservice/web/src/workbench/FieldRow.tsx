@@ -148,7 +148,8 @@ function Control({ field, path, value, change, id, problem }: ControlProps) {
           {...invalid}
           value={typeof value === "string" ? value : ""}
           maxLength={field.maxLength}
-          onChange={(event) => change(path, event.target.value)}
+          placeholder={field.nullable ? "none" : undefined}
+          onChange={(event) => change(path, event.target.value || (field.nullable ? null : ""))}
         />
       );
     case "numbers":
