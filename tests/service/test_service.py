@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -288,16 +290,22 @@ def test_the_configuration_takes_its_values_from_the_settings(tmp_path: Path) ->
     assert filled["authentication"] == {"single_user_api_key": "key", "allow_anonymous_access": False}
 
 
-def test_ctrl_c_is_an_orderly_end(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from tomoservice.service.server import serve; "
-        "from tomoservice.settings import load_settings; "
-        f"serve(load_settings(flags={{'data': Path({str(tmp_path)!r}), 'service': {{'port': 0}}}}), "
-        "lambda info: print('ready', flush=True))"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+def test_ctrl_c_is_an_orderly_end_without_a_word_too_many(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tomoservice", "serve", "--data", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
+        assert child.stderr is not None
+        told = [child.stdout.readline()]
+        while told[-1] != "Ctrl-C stops the service\n":
+            told.append(child.stdout.readline())
+            assert told[-1], told
+        log = tmp_path / "logs" / "conductor.log"
+        wait_for(lambda: log.exists() and " at work" in log.read_text(), 60)
+        # By now the server has a connection to the workers, which go before it does.
+        time.sleep(2)
         child.send_signal(signal.SIGINT)
         assert child.wait(20) == 0
+        said = child.stderr.read().splitlines()
     assert not (tmp_path / "service.json").exists()
+    # What a person reads in the terminal is ours, line by line.
+    assert [line for line in said if not re.search(r"^starting|INFO tomoservice\.", line)] == []

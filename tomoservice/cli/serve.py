@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tomoservice.logs import quiet_libraries
+
 if TYPE_CHECKING:
     from tomoservice.service.folder import ServiceInfo
 
@@ -65,6 +67,7 @@ def command(
         "workers": workers,
     }
     settings = load_settings(settings_file, {"data": data, "service": service})
+    quiet_libraries()
     logging.getLogger("tomoservice").setLevel(logging.INFO)
 
     def tell(info: ServiceInfo) -> None:

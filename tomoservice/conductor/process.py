@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import signal
 from collections.abc import Callable
 from itertools import count
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
 from tomoservice.garbage import spare_what_is_there
+from tomoservice.logs import start_logging
 from tomoservice.settings import Settings
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-LOG_BYTES = 10 * 2**20
-LOG_FILES = 5
 RETRY_S = "5"
 
 
@@ -80,11 +76,7 @@ def run_conductor(
 def _log_to(folder: Path) -> tuple[Path, IO[str]]:
     """Send log records to standard error and to a file; return it, and what keeps it ours."""
     path, lock = reserve_log(folder)
-    to_file = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[logging.StreamHandler(), to_file])
-    # One line per request says nothing that the server's side does not say better.
-    for name in ("httpx", "distributed"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    start_logging(path)
     return path, lock
 
 

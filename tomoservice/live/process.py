@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
-from logging.handlers import RotatingFileHandler
-from pathlib import Path
 from types import FrameType
 
 from tomoservice.errors import ServiceUnavailableError
 from tomoservice.freed_memory import share_heaps
+from tomoservice.logs import start_logging
 from tomoservice.settings import Settings
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LOG_FILE = "live.log"
-LOG_BYTES = 10 * 2**20
-LOG_FILES = 5
 RETRY_S = "5"
 LOOK_S = 0.5
 PROBE_S = 1.0
@@ -38,7 +33,7 @@ def run_live(uri: str, api_key: str | None, settings: Settings) -> None:
         Where logs go; below which folders raw files are read directly; pace.
     """
     share_heaps()
-    _log_to(settings.data_folder / "logs")
+    start_logging(settings.data_folder / "logs" / LOG_FILE)
     # Tiled's client would try for 45 s; there is something newer to be shown by then.
     os.environ.setdefault("TILED_RETRY_TIMEOUT", RETRY_S)
     os.nice(NICE)
@@ -83,16 +78,3 @@ def _wait_for_service(uri: str, stopping: threading.Event) -> bool:
         else:
             return True
     return False
-
-
-def _log_to(folder: Path) -> None:
-    """Send log records to standard error and to a file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    to_file = RotatingFileHandler(
-        folder / LOG_FILE, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
-    )
-    handlers: list[logging.Handler] = [logging.StreamHandler(), to_file]
-    # The command line has set up its own already.
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=handlers, force=True)
-    # One line per request says nothing that the server's side does not say better.
-    logging.getLogger("httpx").setLevel(logging.WARNING)

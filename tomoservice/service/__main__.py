@@ -7,15 +7,14 @@ import sys
 
 from tomoservice.errors import TomoserviceError
 from tomoservice.lifeline import stop_when_closed
+from tomoservice.logs import start_logging
 from tomoservice.service.server import serve
 from tomoservice.settings import settings_from_json
 
 
 def main() -> int:
     """Serve until standard input is closed or a signal comes; return the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in ("httpx", "distributed"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    start_logging()
     settings = settings_from_json(sys.stdin.readline())
     stop_when_closed(sys.stdin)
     try:

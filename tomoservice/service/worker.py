@@ -9,6 +9,7 @@ import sys
 from tomoservice.errors import TomoserviceError
 from tomoservice.freed_memory import share_heaps
 from tomoservice.lifeline import stop_when_closed
+from tomoservice.logs import start_logging
 from tomoservice.settings import settings_from_json
 
 logger = logging.getLogger(__name__)
@@ -18,9 +19,7 @@ def main() -> int:
     """Serve until standard input is closed or a signal comes; return the exit status."""
     share_heaps()
     descriptor, uri, api_key, text = (sys.stdin.readline().strip() for _ in range(4))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in ("httpx", "distributed"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    start_logging()
     settings = settings_from_json(text)
     stop_when_closed(sys.stdin)
     from tomoservice.service.app import make_app

@@ -1,0 +1,50 @@
+"""What the processes of a service log: one form, files of bounded size, and no chatter of libraries."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import warnings
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+FILE_BYTES = 10 * 2**20
+FILES = 5
+
+
+def start_logging(path: Path | None = None) -> None:
+    """Log to standard error and, if there is a path, to a file, which is renamed when it is full.
+
+    Replaces what has been set up before.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8"))
+    logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers, force=True)
+    quiet_libraries()
+
+
+def quiet_libraries() -> None:
+    """Let libraries speak of what is wrong only; best before they are imported."""
+    # One line per request says nothing that the server's side does not say better.
+    for name in ("httpx", "distributed", "numexpr"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Dask sets the level of its own log when it is imported, here and in its workers, to what this says.
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
+    logging.getLogger("distributed.client").addFilter(_is_no_cancellation)
+    # Tiled says its version, twice.
+    logging.getLogger("tiled.server.app").addFilter(_is_worth_a_line)
+    # Tiled's configuration holds classes where its model has their names.
+    warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Return False for what was cancelled, which Dask's client logs as an error."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.INFO
