@@ -17,28 +17,35 @@ FILES = 5
 def start_logging(path: Path | None = None) -> None:
     """Log to standard error and, if there is a path, to a file, which is renamed when it is full.
 
-    Replaces what has been set up before.
+    Replaces what has been set up before, but for a wish to hear everything.
     """
+    wanted = logging.getLogger().level
+    level = wanted if wanted == logging.DEBUG else logging.INFO
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8"))
-    logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers, force=True)
+    logging.basicConfig(level=level, format=FORMAT, handlers=handlers, force=True)
     quiet_libraries()
 
 
 def quiet_libraries() -> None:
-    """Let libraries speak of what is wrong only; best before they are imported."""
+    """Let libraries speak of what is wrong only, unless everything is to be heard.
+
+    To be called before they are imported.
+    """
+    # Tiled's configuration holds classes where its model has their names.
+    warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
+    logging.getLogger("distributed.client").addFilter(_is_no_cancellation)
+    if logging.getLogger().level == logging.DEBUG:
+        return
     # One line per request says nothing that the server's side does not say better.
     for name in ("httpx", "distributed", "numexpr"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Dask sets the level of its own log when it is imported, here and in its workers, to what this says.
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
-    logging.getLogger("distributed.client").addFilter(_is_no_cancellation)
     # Tiled says its version, twice.
     logging.getLogger("tiled.server.app").addFilter(_is_worth_a_line)
-    # Tiled's configuration holds classes where its model has their names.
-    warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)
 
 
 def _is_no_cancellation(record: logging.LogRecord) -> bool:

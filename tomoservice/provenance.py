@@ -96,11 +96,11 @@ def describe_origin(scan: TomoScan) -> dict[str, Any]:
             if scan.companions
             else {}
         ),
-        **({"volumes": describe_volumes(scan)} if scan.volumes else {}),
+        **({"volumes": _volumes(scan)} if scan.volumes else {}),
     }
 
 
-def describe_volumes(scan: TomoScan) -> dict[str, dict[str, str | None]]:
+def _volumes(scan: TomoScan) -> dict[str, dict[str, str | None]]:
     """Return which earlier volumes were opened with a scan, by the names that the recipe gives them."""
     return {
         name: {"location": volume.location, "checksum": volume.checksum}

@@ -211,7 +211,7 @@ def test_windows_follow_the_detector():
 
 
 def test_few_angles_for_a_polynomial_are_refused():
-    with pytest.raises(EngineError, match="needs more than 2 angles"):
+    with pytest.raises(EngineError, match="needs at least 3 angles, got 2"):
         remove_stripes(np.ones((1, 2, 40)), ByFitting())
 
 

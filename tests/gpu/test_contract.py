@@ -50,7 +50,7 @@ class TestAstraOnADevice(FilteredContract):
 
     method = "astra_fbp"
 
-    # One slice at a time, whatever the processor has.
+    # Its estimate counts threads, of which a device keeps one busy.
     test_memory_estimates_grow_with_threads_and_slices = None
 
     def made(self) -> Reconstructor:

@@ -19,10 +19,11 @@ from tomoservice.cli import run
 from tomoservice.errors import EngineError, InputError, RecipeError
 from tomoservice.export import ExportOptions, VolumeForm, export_volume, volume_output
 from tomoservice.export.sources import open_earlier_volume, open_volume
-from tomoservice.pipeline import Plan, ResidualLog, compute, prepare
+from tomoservice.pipeline import Plan, ResidualLog, compute, initial, prepare
+from tomoservice.pipeline.previews import Previewer
 from tomoservice.provenance import make_record
 from tomoservice.recipe import parse_recipe
-from tomoservice.scan import TomoScan
+from tomoservice.scan import EarlierVolume, TomoScan
 from tomoservice.sources import open_companions
 
 COLUMNS, ROWS, ANGLES, AXIS = 48, 12, 40, 24.3
@@ -139,6 +140,49 @@ def test_of_larger_or_smaller_voxels(sample: PhantomScan, tmp_path: Path, first:
         left, middle, right = (alike(np.roll(start, by, axis), best) for by in (-1, 0, 1))
         assert abs((left - right) / (2 * (left - 2 * middle + right))) < 0.15
     assert np.mean(warm) < 0.5 * np.mean(cold)
+
+
+def test_rows_that_binning_left_over_and_the_rim() -> None:
+    """A coarser volume of ones is ones, as far as its voxels reach, and begins and ends with them."""
+    sample = phantom_scan(26, 15, 12, rotation_axis=12.4)
+    scan, content = sample.scan(), {"rotation_axis": {"method": "value", "value": 12.4}}
+    coarse = prepare(scan, parse_recipe({**content, "frames": {"binning": 4}}))
+    ones = EarlierVolume(
+        "memory", coarse.shape, coarse.geometry, lambda z: np.ones((z.stop - z.start, *coarse.shape[1:]))
+    )
+    recipe = parse_recipe({**content, "reconstruction": sirt(1, Path("ones"))})
+    plan = prepare(replace(scan, volumes={"ones": ones}), recipe)
+    assert (coarse.shape, plan.shape) == ((3, 6, 6), (15, 26, 26))
+    assert plan.initial is not None
+    slices = plan.initial.slices(0, 15)
+    # Grey values are attenuations per voxel, whose edge is a quarter now.
+    inside = np.zeros((26, 26), np.float32)
+    inside[1:25, 1:25] = 0.25
+    np.testing.assert_allclose(slices, np.broadcast_to(inside, slices.shape), atol=1e-6)
+
+
+def test_a_few_slices_at_a_time_are_as_all(sample: PhantomScan, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = sample.scan()
+    coarse = prepare(scan, parse_recipe({**KNOWN, "frames": {"binning": 2}}))
+    numbers = np.random.default_rng(1).random(coarse.shape, np.float32)
+    earlier = EarlierVolume("memory", coarse.shape, coarse.geometry, lambda z: numbers[z])
+    recipe = parse_recipe({**KNOWN, "reconstruction": sirt(1, Path("v"))})
+    plan = prepare(replace(scan, volumes={"v": earlier}), recipe)
+    assert plan.initial is not None
+    whole = plan.initial.slices(0, ROWS)
+    monkeypatch.setattr(initial, "READ_BYTES", 1)
+    np.testing.assert_array_equal(plan.initial.slices(0, ROWS), whole)
+    np.testing.assert_array_equal(plan.initial.slices(5, 8), whole[5:8])
+
+
+def test_a_preview_starts_without_and_says_so(sample: PhantomScan) -> None:
+    by_volume = parse_recipe({**KNOWN, "reconstruction": sirt(2, Path("elsewhere"))})
+    without = parse_recipe({**KNOWN, "reconstruction": sirt(2, initial="fbp")})
+    previewer = Previewer(sample.scan())
+    shown, expected = (previewer.slice(recipe, 5) for recipe in (by_volume, without))
+    np.testing.assert_array_equal(shown.image, expected.image)
+    assert any("start from the filtered back-projection, not from the volume" in n for n in shown.notes)
+    previewer.close()
 
 
 def test_slabs_and_memory_change_nothing(sample: PhantomScan, tmp_path: Path) -> None:

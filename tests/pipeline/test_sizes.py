@@ -49,7 +49,7 @@ def small() -> PhantomScan:
         ),
         (
             {"stripes": {"method": "fitting", "order": 3}, "frames": {"angles": {"step": 15}}},
-            r"stripes\.order: a polynomial of order 3 needs more than 4 projections; lower it",
+            r"stripes\.order: a polynomial of order 3 needs at least 5 projections, but only 4 are kept",
         ),
     ],
 )

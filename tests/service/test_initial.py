@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.service.scans import SmallScan
+from tests.service.conftest import connected
+from tests.service.scans import SmallScan, documents, publish
 from tomoservice.catalog.nodes import request_reconstruction
 from tomoservice.catalog.states import State
 from tomoservice.client import Tomo
 from tomoservice.conductor.loop import Conductor
 from tomoservice.recipe import parse_recipe
+from tomoservice.service.running import RunningService
 
 AT_15_5 = {"rotation_axis": {"method": "value", "value": 15.5}}
 
@@ -42,6 +44,17 @@ def test_of_the_same_run_or_another(
         assert said["location"].endswith(first.path)
         assert said["checksum"] == first.node.metadata["provenance"]["volume_checksum"]
         assert any("the iterations start from" in note for note in further.node.metadata["notes"])
+
+
+def test_by_workers_of_a_cluster(service: RunningService) -> None:
+    """What Dask's workers read of the service must not become work for Dask's workers."""
+    tomo = connected(service)
+    uid = publish(tomo.raw, documents(SmallScan(rows=40), service.data.parent / "raw"))
+    first = tomo.reconstruct(uid, sirt(3)).wait(60)
+    jobs = [tomo.reconstruct(uid, sirt(3, first.record.reconstruction_id)) for _ in range(2)]
+    six = tomo.reconstruct(uid, sirt(6)).wait(60).volume[:]
+    for job in jobs:
+        assert np.abs(job.wait(60).volume[:] - six).max() < 1e-5 * np.ptp(six)
 
 
 @pytest.mark.parametrize(

@@ -293,19 +293,22 @@ def test_the_configuration_takes_its_values_from_the_settings(tmp_path: Path) ->
 def test_ctrl_c_is_an_orderly_end_without_a_word_too_many(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tomoservice", "serve", "--data", str(tmp_path), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        assert child.stderr is not None
-        told = [child.stdout.readline()]
-        while told[-1] != "Ctrl-C stops the service\n":
-            told.append(child.stdout.readline())
-            assert told[-1], told
-        log = tmp_path / "logs" / "conductor.log"
-        wait_for(lambda: log.exists() and " at work" in log.read_text(), 60)
-        # By now the server has a connection to the workers, which go before it does.
-        time.sleep(2)
-        child.send_signal(signal.SIGINT)
-        assert child.wait(20) == 0
-        said = child.stderr.read().splitlines()
+        try:
+            assert child.stdout is not None
+            assert child.stderr is not None
+            told = [child.stdout.readline()]
+            while told[-1] != "Ctrl-C stops the service\n":
+                told.append(child.stdout.readline())
+                assert told[-1], told
+            log = tmp_path / "logs" / "conductor.log"
+            wait_for(lambda: log.exists() and " at work" in log.read_text(), 60)
+            # By now the server has a connection to the workers, which go before it does.
+            time.sleep(2)
+            child.send_signal(signal.SIGINT)
+            assert child.wait(20) == 0
+            said = child.stderr.read().splitlines()
+        finally:
+            child.kill()
     assert not (tmp_path / "service.json").exists()
     # What a person reads in the terminal is ours, line by line.
     assert [line for line in said if not re.search(r"^starting|INFO tomoservice\.", line)] == []

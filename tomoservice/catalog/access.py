@@ -42,7 +42,7 @@ def check_readers(tags: Sequence[str], node: Any) -> None:
     if extra:
         raise NotAllowedError(
             f"the access tags {', '.join(extra)} are not among those of {'/'.join(node.path_parts)}: people "
-            "might read the result who may not read that; ask for another, which gets the run's own"
+            "might read the result who may not read that. What is asked for anew gets the tags of its run"
         )
 
 

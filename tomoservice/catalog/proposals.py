@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from tomoservice.catalog.likeness import Likeness, ScanConditions, compare
 from tomoservice.catalog.recipe_records import Acceptance
 from tomoservice.recipe import Recipe, shipped_recipe
+from tomoservice.recipe.stages.flat_field import MonitorNormalisation, NoFlatField
+from tomoservice.recipe.stages.reconstruction import Iterative
 
 FALLBACK = "default"
 
@@ -72,6 +74,17 @@ def _cautions(accepted: Acceptance) -> list[str]:
         cautions.append(
             f"the rotation axis is given, column {recipe.rotation_axis.value:g}: right as long as nobody has "
             "moved the stage or the camera; rotation_axis: {method: auto} finds it anew"
+        )
+    if isinstance(recipe.reconstruction, Iterative) and recipe.reconstruction.initial_volume is not None:
+        cautions.append(
+            f"reconstruction.initial_volume is {recipe.reconstruction.initial_volume!r}, of the scan that it "
+            "was accepted for; initial: fbp starts without"
+        )
+    divided = None if isinstance(recipe.flat_field, NoFlatField) else recipe.flat_field.normalisation
+    if isinstance(divided, MonitorNormalisation) and divided != MonitorNormalisation():
+        cautions.append(
+            "flat_field.normalisation holds readings of a monitor at the scan that it was accepted for; "
+            "without values and flat_value it takes those that a scan holds"
         )
     frames = recipe.frames
     for name, given in (

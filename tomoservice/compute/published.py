@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from tiled.utils import path_from_uri
 
 from tomoservice.catalog import names
 from tomoservice.catalog.nodes import is_reconstruction, read_record
 from tomoservice.catalog.states import State
-from tomoservice.catalog.transport import child, translated
+from tomoservice.catalog.transport import child
 from tomoservice.errors import CatalogError, OutputError
 from tomoservice.export import VolumeForm
 from tomoservice.export.sources import Box, StoredVolume, stored_volume
+from tomoservice.sources.run_view import read_array
 from tomoservice.store import SlabStore
 
 
@@ -34,6 +34,8 @@ def service_volume(node: Any, *, direct: bool = True) -> StoredVolume:
     ------
     CatalogError
         The node is no reconstruction, or not done.
+    InputError, ServiceUnavailableError
+        Later, when it is read and the service refuses, or does not answer.
     """
     path = "/".join(node.path_parts)
     if not is_reconstruction(node):
@@ -46,6 +48,8 @@ def service_volume(node: Any, *, direct: bool = True) -> StoredVolume:
         )
     volume = child(node, names.VOLUME)
     record = metadata.file_record
+    if not record:
+        raise CatalogError(f"{path} does not say how it was made")
     location = f"{node.context.api_uri}{path}"
     store = _store_here(volume, record) if direct else None
     if store is not None:
@@ -55,8 +59,7 @@ def service_volume(node: Any, *, direct: bool = True) -> StoredVolume:
     form = VolumeForm.described((z, y, x), (depth, height, width), str(volume.dtype), record["geometry"])
 
     def read(box: Box) -> NDArray[Any]:
-        with translated(f"reading {path}/{names.VOLUME}"):
-            return np.asarray(volume[box])
+        return read_array(volume, box, location, names.VOLUME)
 
     return StoredVolume(location, form, record, read)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tomoservice.axis import AxisResult
 from tomoservice.pipeline import Plan
-from tomoservice.provenance import describe_axis, describe_origin, describe_volumes, software_versions
+from tomoservice.provenance import describe_axis, describe_origin, software_versions
 from tomoservice.recipe import Recipe, parse_recipe
 from tomoservice.scan import TomoScan
 
@@ -73,14 +73,18 @@ def resolution_of(plan: Plan, scan: TomoScan, least_slabs: int) -> Resolution:
 
 def identity(plan: Plan, scan: TomoScan) -> str:
     """Return what determines the pixels."""
-    content = {
+    content: dict[str, Any] = {
         "recipe": plan.resolved.hash,
         "scan": [scan.origin.run_uid, list(scan.shape), list(scan.origin.files)],
         "angles": hashlib.sha256(np.ascontiguousarray(scan.angles_deg).data).hexdigest(),
         # Processors of different types agree to rounding, which is no reason to throw hours of work away.
         "engine": engine_versions(),
-        **({"volumes": describe_volumes(scan)} if scan.volumes else {}),
     }
+    # An address says nothing: the same service may have another tomorrow.
+    if scan.volumes:
+        content["volumes"] = {name: volume.checksum for name, volume in scan.volumes.items()}
+    if plan.beam.is_monitored and plan.beam.brightness is not None:
+        content["brightness"] = hashlib.sha256(np.ascontiguousarray(plan.beam.brightness).data).hexdigest()
     return json.dumps(content, sort_keys=True)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from tomoservice.catalog import names
 from tomoservice.catalog.access import RunsFor, check_readers
 from tomoservice.catalog.nodes import find_run
-from tomoservice.catalog.transport import NotFoundError, child, connect, disconnect
+from tomoservice.catalog.transport import NotAllowedError, NotFoundError, child, connect, disconnect
 from tomoservice.compute.base import Line
 from tomoservice.compute.orders import RunAddress, VolumeOrder
 from tomoservice.compute.published import service_volume
@@ -226,8 +226,11 @@ class Workbench:
             check_readers(address.access_tags, node)
             # The service decides what it gives.
             volume = service_volume(node, direct=False)
-        except (CatalogError, NotFoundError) as error:
-            raise InputError(where, str(error), hint="Iterations start from a volume that is done") from error
+        except NotAllowedError as error:
+            hint = "Start from one that everybody may read who may read the result"
+            raise InputError(where, str(error), hint=hint) from error
+        except CatalogError as error:
+            raise InputError(where, str(error), hint="Start from a volume that is done") from error
         yield earlier_volume(volume)
 
     def open(self, address: RunAddress) -> TomoScan:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tomoservice.errors import CancelledError, RecipeError
+from tomoservice.errors import CancelledError, EngineError, RecipeError
 from tomoservice.pipeline.memory import LARGEST_PIECE
 from tomoservice.pipeline.reading import ProjectionReader, length
 from tomoservice.pipeline.references import ChosenFrames, References
@@ -60,6 +60,12 @@ class Beam:
     """(line,): brightness of the beam in each line of a sinogram, relative to the flats."""
     piece_bytes: int = LARGEST_PIECE
     """Bytes of flats and darks that are looked at at once, as far as single rows allow."""
+
+    @property
+    def is_monitored(self) -> bool:
+        """Whether a monitor tells how bright it was."""
+        stage = self.recipe.flat_field
+        return not isinstance(stage, NoFlatField) and isinstance(stage.normalisation, MonitorNormalisation)
 
     def open(self, rows: slice, columns: slice) -> OpenBeam:
         """Return the beam on some rows and columns of the detector."""
@@ -283,6 +289,13 @@ def _flat_reading(beam: Beam, selection: Selection, name: str) -> float | Floats
             "monitor at its flats",
             name=name,
         )
+    dead = [number for number in used if not (np.isfinite(readings[number]) and readings[number] > 0)]
+    if dead:
+        raise EngineError(
+            f"the monitor reads {readings[dead[0]]} at flat {dead[0]} ({len(dead)} such), which is no "
+            "brightness; leave these flats out (flat_field.exclude_flats), or give "
+            "flat_field.normalisation.flat_value"
+        )
     if not beam.groups or beam.weights is None:
         return float(readings[used].mean())
     groups = np.array([readings[np.asarray(group.frames)].mean() for group in beam.groups])
@@ -292,9 +305,7 @@ def _flat_reading(beam: Beam, selection: Selection, name: str) -> float | Floats
 
 def about_monitor(beam: Beam) -> list[str]:
     """Say how the brightness of the beam changed, if a monitor tells it."""
-    stage = beam.recipe.flat_field
-    monitored = not isinstance(stage, NoFlatField) and isinstance(stage.normalisation, MonitorNormalisation)
-    if not monitored or beam.brightness is None:
+    if not beam.is_monitored or beam.brightness is None:
         return []
     low, high = 100 * beam.brightness.min(), 100 * beam.brightness.max()
     return [f"the beam monitor read {low:.1f} to {high:.1f} % of what it read at the flats"]

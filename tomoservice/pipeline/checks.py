@@ -13,6 +13,7 @@ from tomoservice.geometry import angular_range_deg
 from tomoservice.pipeline.references import References, choose_references
 from tomoservice.pipeline.selection import Selection
 from tomoservice.prep.flat_field import reduce_frames
+from tomoservice.prep.stripes.vo_smooth import fewest_angles
 from tomoservice.recipe import Recipe
 from tomoservice.recipe.stages.flat_field import (
     BorderNormalisation,
@@ -29,8 +30,6 @@ FEW_DEGREES = 150.0
 """Angles that cover less than this leave a wedge of the volume undetermined."""
 MOST_LOST = 0.2
 """A scan that has lost a greater part of its projections is not reconstructed without a word."""
-FEWEST_FITTED = 3
-"""Projections to which a polynomial along the angle can be fitted at all."""
 LIKELY_RADIANS = 20
 """More projections than this within 2 pi degrees are more likely angles in radians."""
 
@@ -111,11 +110,11 @@ def check_sizes(recipe: Recipe, selection: Selection) -> None:
             name=name,
         )
     stripes = recipe.stripes
-    window = angles if angles % 2 else angles - 1
-    if isinstance(stripes, FittingStripes) and (window <= stripes.order or angles < FEWEST_FITTED):
+    if isinstance(stripes, FittingStripes) and angles < fewest_angles(stripes.order):
         raise RecipeError(
-            f"stripes.order: a polynomial of order {stripes.order} needs more than {angles} projections; "
-            "lower it, or choose another method",
+            f"stripes.order: a polynomial of order {stripes.order} needs at least "
+            f"{fewest_angles(stripes.order)} projections, but only {angles} are kept; lower it, or choose "
+            "another method",
             name=name,
         )
 

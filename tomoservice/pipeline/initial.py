@@ -23,8 +23,8 @@ from tomoservice.sources.companions import initial_volume_name
 
 SAME_SIZE = 0.01
 """Voxels that differ by no more than this part of themselves count as equally large."""
-BEYOND = 1.0
-"""Voxels of the earlier volume by which slices may lie beyond its ends: rows that binning has left over."""
+READ_BYTES = 64 * 2**20
+"""Slices that are read at once take so much as float32, or are one or two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,32 @@ class InitialVolume:
         EngineError
             If it is not finite there.
         """
+        result = np.empty((end - begin, self.size, self.size), np.float32)
+        self.put(begin, result)
+        return result
+
+    def put(self, begin: int, out: NDArray[np.float32]) -> None:
+        """Put the slices from `begin` on into `out`; see `slices`."""
+        step = max(int(self._read_slices / self.ratio), 1)
+        for start in range(0, len(out), step):
+            self._put_some(begin + start, out[start : start + step])
+
+    @property
+    def _read_slices(self) -> int:
+        """Slices of the earlier volume that are read at once, beside the next one."""
+        _, rows, columns = self.volume.shape
+        return max(READ_BYTES // (4 * rows * columns), 1)
+
+    @property
+    def working_bytes(self) -> int:
+        """Memory that `put` takes: as stored, as float32, what is finite, and a slice between two."""
+        _, rows, columns = self.volume.shape
+        together = max(self._read_slices, math.ceil(self.ratio)) + 2
+        return rows * columns * (together * (8 + 4 + 1) + 8)
+
+    def _put_some(self, begin: int, out: NDArray[np.float32]) -> None:
         depth = self.volume.shape[0]
-        places = np.clip(self.first + self.ratio * np.arange(begin, end), 0, depth - 1)
+        places = np.clip(self.first + self.ratio * np.arange(begin, begin + len(out)), 0, depth - 1)
         low, high = math.floor(places[0]), math.ceil(places[-1])
         numbers = self.volume.read(slice(low, high + 1)).astype(np.float32)
         if not np.isfinite(numbers).all():
@@ -65,10 +89,8 @@ class InitialVolume:
             )
         numbers *= np.float32(self.scale)
         numbers += np.float32(self.offset)
-        result = np.empty((end - begin, self.size, self.size), np.float32)
-        for target, place in zip(result, places - low, strict=True):
+        for target, place in zip(out, places - low, strict=True):
             self._put(_between(numbers, float(place)), target)
-        return result
 
     @property
     def _corner(self) -> tuple[float, float]:
@@ -84,7 +106,11 @@ class InitialVolume:
     def _put(self, image: NDArray[np.float32], out: NDArray[np.float32]) -> None:
         """Put a slice of the earlier volume where it belongs."""
         if self.ratio != 1 or any(not at.is_integer() for at in self._corner):
-            affine_transform(image, [self.ratio] * 2, self._corner, output=out, order=1)
+            # Half a voxel at the rim lies beyond the middles of the outermost: there, they are repeated.
+            affine_transform(image, [self.ratio] * 2, self._corner, output=out, order=1, mode="nearest")
+            for beyond, at, length in zip((out, out.T), self._corner, image.shape, strict=True):
+                places = at + self.ratio * np.arange(self.size)
+                beyond[(places < -0.5) | (places > length - 0.5)] = 0
             return
         out[:] = 0
         here, there = [], []
@@ -139,7 +165,7 @@ def initial_volume(
         raise InputError(
             scan.origin.location,
             f"{field} names {name!r}, which has not been opened with this scan",
-            hint="Reconstructions open volumes, previews and sweeps do not: let those start from fbp",
+            hint="`tomoservice reconstruct` and the service's reconstructions open volumes",
         )
     volume = scan.volumes[name]
     known = _Described.of(volume)
@@ -154,14 +180,14 @@ def initial_volume(
                 name=recipe.name or "recipe",
             )
     middle = selection.rows.start + selection.binning / 2 - known.first_row
-    first, last_slice = middle / known.binning - 0.5 - known.start, selection.slices - 1
-    last = first + ratio * last_slice
-    if first < -BEYOND or last > volume.shape[0] - 1 + BEYOND:
-        begins = known.first_row + known.start * known.binning
+    first = middle / known.binning - 0.5 - known.start
+    begins = known.first_row + known.start * known.binning
+    ends = begins + volume.shape[0] * known.binning
+    # Fewer rows than make a binned one may have been left over.
+    if selection.rows.start < begins or selection.rows.stop > ends + known.binning - 1:
         raise RecipeError(
-            f"{field}: {volume.location} holds detector rows {begins} to "
-            f"{begins + volume.shape[0] * known.binning}, and {selection.rows.start} to "
-            f"{selection.rows.stop} are wanted; keep fewer (frames.rows)",
+            f"{field}: {volume.location} holds detector rows {begins} to {ends}, and "
+            f"{selection.rows.start} to {selection.rows.stop} are wanted; keep fewer (frames.rows)",
             name=recipe.name or "recipe",
         )
     return InitialVolume(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,12 +111,8 @@ class Plan:
         )
 
     def _initial_bytes(self) -> int:
-        """Return the memory of the slices that the iterations start from, as read and as wanted."""
-        if self.initial is None:
-            return 0
-        _, rows, columns = self.initial.volume.shape
-        read = math.ceil(self.initial.ratio) + 1
-        return FLOAT_BYTES * available_threads() * (self.size**2 + read * rows * columns)
+        """Return the memory that reading the slices takes from which the iterations start."""
+        return 0 if self.initial is None else self.initial.working_bytes
 
     def _ring_bytes(self) -> int:
         """Return the memory that the removal of rings takes."""

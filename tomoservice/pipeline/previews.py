@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -33,6 +33,7 @@ from tomoservice.pipeline.selection import select
 from tomoservice.pipeline.stages import Block, apply_steps
 from tomoservice.recipe import Recipe
 from tomoservice.recipe.stages.output import Output
+from tomoservice.recipe.stages.reconstruction import Iterative
 from tomoservice.recon import get_reconstructor, preview
 from tomoservice.recon.base import ReconstructionPlan
 from tomoservice.recon.iterative.options import IterationControl
@@ -47,6 +48,7 @@ PLANS = 8
 """Geometries of the reconstruction that are kept."""
 ROWS_AT_ONCE = 16
 """Groups of slices that are reconstructed between two looks whether they are still wanted."""
+STARTS_ELSEWHERE = "iterations of a preview start from the filtered back-projection, not from the volume"
 CACHE_SHARE = 4
 """Part of the memory budget that kept frames, sinograms and volumes may take: one over this."""
 
@@ -291,6 +293,11 @@ class Previewer:
         device: DeviceChoice = CPU,
     ) -> Plan:
         shown = recipe.changed(output=Output(units=recipe.output.units, crop=recipe.output.crop))
+        stage = recipe.reconstruction
+        elsewhere = isinstance(stage, Iterative) and stage.initial_volume not in {None, *self.scan.volumes}
+        if elsewhere:
+            start = {"initial": "fbp", "initial_volume": None}
+            shown = shown.changed(reconstruction=stage.model_copy(update=start))
         ground = self._ground(shown, watch, cancelled)
         key = _part(shown, BEFORE_AXIS)
         with watch("plan"):
@@ -304,7 +311,7 @@ class Previewer:
             )
         if plan.axis is not None:
             self._axes.put(key, plan.axis)
-        return plan
+        return replace(plan, notes=(*plan.notes, STARTS_ELSEWHERE)) if elsewhere else plan
 
     def _ground(self, recipe: Recipe, watch: _Watch, cancelled: Callable[[], bool] | None) -> Groundwork:
         def lay() -> Groundwork:

@@ -308,7 +308,10 @@ class Computation:
                 given = self._control
                 control = replace(given, cancelled=lambda: self._stop() or given.cancelled())
                 start = self._plan.initial
-                initial = None if start is None else start.slices(begin, begin + len(sinograms))
+                if start is not None:
+                    start.put(begin, out)
+                # They may start from what is there already.
+                initial = None if start is None else out
                 self._recon.execute(
                     sinograms, axes, first_row=first_row, out=out, initial=initial, control=control
                 )

@@ -59,10 +59,10 @@ class AstraFbpReconstructor(RowsAlone):
         return AstraFbpPlan(angles, columns, chosen, threads or available_threads(), self._device)
 
     def memory_fixed(self, angles: int, columns: int, threads: int, size: int | None = None) -> int:
-        """Estimate the bytes of the working space: filtered sinogram (twice) and part for each thread."""
+        """Estimate the bytes of the working space: for each thread a filtered sinogram and two slices."""
         edge = size or columns
         samples = window_samples(edge, mask_circle=False)
-        return edge * edge + threads * 4 * (2 * angles * samples + edge * edge)
+        return edge * edge + threads * 4 * (angles * samples + 2 * edge * edge)
 
 
 class AstraFbpPlan:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tomoservice.errors import InputError, MissingDataError
 from tomoservice.scan import ImageKey, ScanOrigin, TomoScan
 from tomoservice.sources.angles import angles_from_dataset
-from tomoservice.sources.beam_monitor import Readings, as_readings
+from tomoservice.sources.beam_monitor import Readings, as_readings, readings_of
 from tomoservice.sources.frames import LazyFrames, take
 from tomoservice.sources.hdf5 import files_behind, find_dataset, find_node, has, open_frames, open_hdf5
 from tomoservice.sources.hdf5_metadata import Places, read_metadata, text
@@ -181,23 +181,26 @@ def _monitor(
     """Return what the monitor read at projections and at flats, as far as there are readings."""
     if not has(entry, MONITOR):
         return None, None
-    dataset = find_dataset(entry, MONITOR)
-    name = str(dataset.name)
-    readings = as_readings(dataset[()], name, notes)
-    if readings is None:
+    name = f"{str(entry.name).rstrip('/')}/{MONITOR}"
+    try:
+        dataset = find_dataset(entry, MONITOR)
+        readings = as_readings(dataset.shape, lambda: dataset[()], keys.size, name, notes)
+    except InputError as error:
+        notes.append(f"{name} cannot be read, so there is no beam monitor: {error.cause}")
+        return None, None
+    # One that is written in every file, a mean say, tells nothing of single frames.
+    if readings is None or readings.size <= 1:
         return None, None
     chosen = [np.flatnonzero(keys == key) for key in (ImageKey.PROJECTION, ImageKey.FLAT)]
-    if readings.size >= keys.size:
-        datasets["monitor"] = name
-        at_projections, at_flats = (readings[numbers] for numbers in chosen)
-        return at_projections, at_flats if at_flats.size else None
-    if readings.size == chosen[0].size:
+    if readings.size == chosen[0].size != keys.size:
         datasets["monitor"] = name
         return readings, None
-    # One that is written in every file, the exposure time say, tells nothing of single frames.
-    if readings.size > 1:
-        notes.append(f"{name} has {readings.size} readings for {keys.size} frames: no beam monitor")
-    return None, None
+    whole = readings_of(readings, keys.size, name, notes)
+    if whole is None:
+        return None, None
+    datasets["monitor"] = name
+    at_projections, at_flats = (whole[numbers] for numbers in chosen)
+    return at_projections, at_flats if at_flats.size else None
 
 
 def _close(nodes: tuple[h5py.Group | h5py.Dataset, ...]) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from tomoservice.errors import MissingDataError
+from tomoservice.errors import InputError, MissingDataError
 from tomoservice.scan import ScanOrigin, TomoScan
 from tomoservice.sources.angles import match_counts
 from tomoservice.sources.beam_monitor import Readings, as_readings, readings_of
@@ -114,10 +114,15 @@ class _Opener:
         flats, darks = self.references()
         angles, source = angles_of_run(view, layout, projections, self._named, notes)
         count, angles, said = match_counts(projections.frames.shape[0], angles, view.where)
-        monitor = self._monitor(view, layout.projections, projections, "stream")
+        stream = layout.beam_monitor.stream if layout.beam_monitor else None
+        monitor = self._monitor(view, stream or layout.projections.stream, projections, count)
         flat_monitor = None
         if flats is not None and layout.flats is not None:
-            flat_monitor = self._monitor(self._view_of(layout.flats), layout.flats, flats, "flats_stream")
+            stream = layout.beam_monitor.flats_stream if layout.beam_monitor else None
+            there_too = self._view_of(layout.flats)
+            flat_monitor = self._monitor(
+                there_too, stream or layout.flats.stream, flats, flats.frames.shape[0]
+            )
         stacks = {"projections": projections, "flats": flats, "darks": darks}
         there = {name: stack for name, stack in stacks.items() if stack is not None}
         files = [str(file) for stack in there.values() for file in stack.files]
@@ -137,7 +142,7 @@ class _Opener:
             ),
             flats=flats.frames if flats else None,
             darks=darks.frames if darks else None,
-            monitor=None if monitor is None else monitor[0][:count],
+            monitor=None if monitor is None else monitor[0],
             flat_monitor=None if flat_monitor is None else flat_monitor[0],
             rotation_axis=self._number(places.rotation_axis, None),
             pixel_size_um=self._number(places.pixel_size, Quantity.LENGTH_UM),
@@ -193,21 +198,25 @@ class _Opener:
         return None if uid is None else self._other_run(str(uid), images.run)
 
     def _monitor(
-        self, view: RunView | None, images: Images, stack: RunStack, place: Literal["stream", "flats_stream"]
+        self, view: RunView | None, stream: str, stack: RunStack, count: int
     ) -> tuple[Readings, str] | None:
-        """Return what the monitor read at some frames, and where that stands; None if nothing tells it."""
+        """Return what the monitor read at the first frames, and where that stands; None if nothing does."""
         monitor = self.layout.beam_monitor
         if monitor is None or view is None:
             return None
-        stream: str = getattr(monitor, place) or images.stream
         key = view.first_key(stream, self._named(monitor.data_key))
         if key is None:
             return None
         name, notes = f"{stream}/{key}", self.opening.notes
-        readings = as_readings(view.values(stream, key), name, notes)
+        shape, frames = view.array(stream, key).shape, stack.frames.shape[0]
+        try:
+            readings = as_readings(shape, lambda: view.values(stream, key), frames, name, notes)
+        except InputError as error:
+            notes.append(f"{name} cannot be read, so there is no beam monitor: {error.cause}")
+            return None
         if readings is None:
             return None
-        matched = readings_of(readings, stack.frames.shape[0], stack.events, name, notes)
+        matched = readings_of(stack.per_frame(readings), count, name, notes)
         return None if matched is None else (matched, name)
 
     def _open(self, view: RunView, images: Images) -> RunStack | None:

@@ -60,7 +60,7 @@ def angles_of_run(
     for source in layout.angles:
         found = _try(view, layout, source, projections, named, notes)
         if found is not None:
-            return _per_frame(found[0], projections), found[1]
+            return projections.per_frame(found[0]), found[1]
     looked_for = "; ".join(_describe(source, named) for source in layout.angles)
     raise MissingDataError(
         view.where,
@@ -86,14 +86,6 @@ def _try(
             return _monitor(view, source, layout.projections.stream, named, notes)
         case AngleDataset():
             return _dataset(source, projections)
-
-
-def _per_frame(angles: NDArray[np.float64], projections: RunStack) -> NDArray[np.float64]:
-    """Repeat the angle of an event for all its frames."""
-    frames, events = projections.frames.shape[0], projections.events
-    if angles.size == events and events and frames > events and frames % events == 0:
-        return np.repeat(angles, frames // events)
-    return angles
 
 
 def _values(view: RunView, source: Values, own_stream: str, named: Namer) -> Found | None:

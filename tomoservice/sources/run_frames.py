@@ -53,6 +53,13 @@ class RunStack:
     files: tuple[Path, ...] = ()
     """Raw files that are read, if they are read directly."""
 
+    def per_frame(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Repeat the value of each event for all its frames; return what has no value per event as it is."""
+        frames = self.frames.shape[0]
+        if values.size == self.events and self.events and frames > self.events and frames % self.events == 0:
+            return np.repeat(values, frames // self.events)
+        return values
+
 
 def open_stack(
     view: RunView, stream: str, key: str, opening: Opening, *, dataset: str | None = None

@@ -124,13 +124,13 @@ class ByFitting:
     def _fitted(self, sinogram: Sinogram) -> NDArray[np.float64]:
         """Return the value at each angle of a polynomial fitted to the angles around it: Savitzky-Golay."""
         angles, columns = sinogram.shape
-        window = angles if angles % 2 else angles - 1
-        if window <= self.order or angles < 3:
+        if angles < fewest_angles(self.order):
             msg = (
-                f"a polynomial of order {self.order} needs more than {angles} angles; lower the order, or "
-                "choose another method of stripe removal"
+                f"a polynomial of order {self.order} needs at least {fewest_angles(self.order)} angles, got "
+                f"{angles}; lower the order, or choose another method of stripe removal"
             )
             raise EngineError(msg)
+        window = angles if angles % 2 else angles - 1
         # Columns continue mirrored at their ends, which makes the convolution a cosine transform.
         kernel = np.zeros(angles)
         kernel[: window // 2 + 1] = _polynomial_kernel(window, self.order)
@@ -160,6 +160,11 @@ class ByFitting:
         spectrum *= 0.5 * window
         smooth: NDArray[np.float64] = fft.irfft2(spectrum, padded.shape) * signs
         return smooth[pad : pad + angles, pad : pad + columns]
+
+
+def fewest_angles(order: int) -> int:
+    """Return how many angles there must be to fit a polynomial of `order`: the window, odd, is longer."""
+    return max(order + 1 + order % 2, 3)
 
 
 def _signs(length: int) -> NDArray[np.float64]:

@@ -109,7 +109,7 @@ class IterativePlan:
         ----------
         initial : (row, M, M) float32 array, optional
             Slices to start from, in attenuation per pixel; with ``Initial.VOLUME``, and only then. Not
-            modified.
+            modified, unless they are `out` itself.
         control : IterationControl, optional
             Cancels, stops and keeps, is told the residuals.
 
