@@ -11,8 +11,10 @@ from scipy.ndimage import gaussian_filter, shift
 
 from tomoservice.errors import GeometryError
 from tomoservice.phantom import Imperfections, Phantom, SimulatedCamera, default_phantom
+from tomoservice.pipeline import Slab, compute, prepare
 from tomoservice.propagation import FreeSpace, propagate
-from tomoservice.scan import ArrayFrames, ImageKey, ScanOrigin, TomoScan
+from tomoservice.recipe import parse_recipe
+from tomoservice.scan import ArrayFrames, EarlierVolume, ImageKey, ScanOrigin, TomoScan
 
 Image = NDArray[np.float32]
 Raw = NDArray[np.uint16]
@@ -121,6 +123,7 @@ class Simulations:
             "drifting beam": self._drifting,
             "moving beam": self._moving,
             "flickering beam": self._flickering,
+            "coarse volume": self._with_coarse_volume,
             "bad flats": self._bad_flats,
             "propagated": self._propagated,
             "two distances": self._two_distances,
@@ -303,7 +306,30 @@ class Simulations:
         brightness = (slow + random.normal(0, 0.02, self.angles)).astype(np.float32)
         brightness -= brightness.max()
         frames = _projections(camera, self._integrals(self._view) - brightness[:, None, None])
-        return self._scan(self._view, frames, _flats(camera), _darks(camera))
+        held = self._scan(self._view, frames, _flats(camera), _darks(camera))
+        flats = 0 if held.scan.flats is None else held.scan.flats.shape[0]
+        readings = np.exp(brightness.astype(np.float64))
+        return replace(held, scan=replace(held.scan, monitor=readings, flat_monitor=np.ones(flats)))
+
+    def _with_coarse_volume(self) -> GalleryScan:
+        """As the plain one, with a volume that was made from binned frames and few projections."""
+        plain = self["plain"]
+        recipe = parse_recipe(
+            {
+                "frames": {"binning": 2, "angles": {"step": 8}},
+                "rotation_axis": {"method": "value", "value": self.axis},
+                "reconstruction": {"method": "sirt", "iterations": 60, "minimum": 0.0},
+            }
+        )
+        plan = prepare(plain.scan, recipe)
+        volume = np.empty(plan.shape, np.float32)
+
+        def keep(slab: Slab, slices: Image) -> None:
+            volume[slab.start : slab.stop] = slices
+
+        compute(plan, plain.scan, on_slab=keep)
+        earlier = EarlierVolume("a coarse volume", plan.shape, plan.geometry, lambda z: volume[z])
+        return replace(plain, scan=replace(plain.scan, volumes={"coarse": earlier}))
 
     def _bad_flats(self) -> GalleryScan:
         """Flats of which some were taken with the shutter closed or with the sample still in the beam."""
