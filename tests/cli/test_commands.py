@@ -22,6 +22,7 @@ from tests.phantom_scans import PhantomScan, phantom_scan
 from tomoservice.cli import COMMANDS, run
 from tomoservice.errors import OutputError
 from tomoservice.export import VolumeForm, volume_output
+from tomoservice.export.sources import open_volume
 from tomoservice.recipe import parse_recipe, recipe_schema
 
 FAILED, USAGE = 1, 2
@@ -220,9 +221,37 @@ class TestReconstruct:
         assert "nothing half-written" in error
         assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "large.h5"]
 
+    def test_iterations_are_ended_and_kept(self, tmp_path: Path) -> None:
+        scan = phantom_scan(64, 8, 40).write_dxchange(tmp_path / "scan.h5")
+        (tmp_path / "long.yml").write_text("reconstruction: {method: sirt, iterations: 10000}\n")
+        words = ["reconstruct", str(scan), "-o", "v.h5", "--recipe", "long.yml", "--rotation-axis", "31.5"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tomoservice", "-v", *words, "--stop-and-keep"],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        said = ""
+        while "iteration 20," not in said:
+            said = process.stderr.readline()
+            assert said
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == 0, error
+        assert "somebody ended the iterations early" in error
+        with open_volume(tmp_path / "v.h5") as volume:
+            assert volume.record["notes"][-1].startswith("somebody ended the iterations early")
+            slices = volume.read((slice(0, 8), slice(0, 64), slice(0, 64)))
+        # The first slices were in the middle of it, the last one had a single iteration.
+        assert all(image.any() for image in slices)
+        assert error.count("iteration 1,") >= 5
+        assert "iteration 10000," not in error
+
     @pytest.mark.parametrize(
         ("arguments", "status", "said"),
         [
+            (["scan.h5", "-o", "v.h5", "--stop-and-keep"], USAGE, "makes none"),
             (["missing.h5", "-o", "v.h5"], USAGE, "'missing.h5' does not exist"),
             (["scan.h5"], USAGE, "Missing option '-o' / '--output'"),
             (["scan.h5", "-o", "v.foo"], USAGE, "no format is known for '.foo'"),

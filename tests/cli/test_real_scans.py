@@ -70,7 +70,9 @@ def test_the_default_recipe_finds_the_axis_and_tells_of_rings(
     axis = re.search(r"rotation axis (\d+\.\d+)", told)
     assert axis is not None, told
     assert abs(float(axis[1]) - expected) <= 0.5
-    assert re.search(r"ring score of the middle slice: \d+\.\d\d \(0 none, 1 as strong as the noise\)", told)
+    before = r"ring score of the middle slice: \d+\.\d\d \(0 none, 1 as strong as the noise\); "
+    both = before + r"\d+\.\d\d with stripes\.method"
+    assert re.search(both, told), told
     reconstruct(data_dir / name, tmp_path / "less.h5", "--recipe", str(with_stripes_removed(tmp_path)))
     told = capsys.readouterr().err
     scores = re.search(

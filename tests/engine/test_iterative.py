@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tests.engine.ellipses import Ellipse, phantom, project, psnr, radius_map, rasterise
 from tomoservice.errors import CancelledError, EngineError, GeometryError
-from tomoservice.recon import ReconstructionOptions
+from tomoservice.recon import ReconstructionOptions, get_reconstructor
 from tomoservice.recon.iterative import (
     CglsReconstructor,
     EmReconstructor,
@@ -451,6 +451,23 @@ class TestSteering:
             alone, _ = solve(method(), sinograms[0], angles, iterations=len(iterations))
             assert np.array_equal(volume[row - 100], alone)
         assert max(map(len, told.values())) < 10
+
+    def test_cancelling_is_heard_within_a_filtered_back_projection(self, monkeypatch):
+        cut_into_pieces(monkeypatch, 5 * COLUMNS**2)
+        asked: list[int] = []
+
+        def cancelled() -> bool:
+            asked.append(1)
+            return len(asked) > 7
+
+        angles = equal_angles(60)
+        plan = get_reconstructor("astra_fbp").plan(angles, COLUMNS, threads=1)
+        with pytest.raises(CancelledError):
+            plan.execute(
+                np.stack([sinogram_of(angles)] * 3), AXIS, control=IterationControl(cancelled=cancelled)
+            )
+        # Sixty projections of 1.5 times as many columns in pieces of five: a slice asks 12 times.
+        assert len(asked) == 8
 
     def test_cancelling_is_heard_within_an_iteration(self, monkeypatch):
         cut_into_pieces(monkeypatch, 5 * COLUMNS**2)

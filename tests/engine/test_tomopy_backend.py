@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from tests.engine.contract.reconstructor import SMALL, ReconstructorContract, equal_angles
 from tests.engine.ellipses import Ellipse, project, radius_map
 from tomoservice.errors import EngineError, GeometryError
-from tomoservice.recon import FilterName, Reconstructor, SliceOptions, reconstruct
+from tomoservice.recon import (
+    FilterName,
+    ReconstructionOptions,
+    Reconstructor,
+    SliceOptions,
+    get_reconstructor,
+    reconstruct,
+)
 from tomoservice.recon.iterative import IterativeOptions, SirtReconstructor
 from tomoservice.recon.tomopy_backend import TomopyAlgorithm, TomopyOptions, TomopyReconstructor
 
@@ -55,6 +62,40 @@ def test_our_sirt_agrees_with_the_slices_that_tomopys_makes(data_dir: Path):
     # TomoPy's middle, n / 2 from the edge, is our (n - 1) / 2; half a pixel beside it is clearly worse.
     assert distance(23.5) < 0.03
     assert min(distance(23.0), distance(24.0)) > 0.06
+
+
+@pytest.mark.parametrize(
+    ("name", "window"), [("gridrec_ramlak", FilterName.RAMP), ("gridrec_shepp", FilterName.SHEPP_LOGAN)]
+)
+def test_our_filtered_back_projection_is_nearer_to_the_truth_than_gridrecs(
+    data_dir: Path, name: str, window: FilterName
+):
+    """Gridrec does not pad: its grey values are off, at the edges most, and their sum is 2 % too low.
+
+    So the slices agree in what they show and not in their values.
+    """
+    vectors = data_dir / "tomopy_vectors"
+    gridrec, truth = (
+        np.load(vectors / f"{name}.npy"),
+        np.pad(np.load(vectors / "obj.npy"), ((0, 0), (8, 8), (8, 8))),
+    )
+    sinograms = np.ascontiguousarray(np.load(vectors / "proj.npy").transpose(1, 0, 2))
+    angles = np.rad2deg(np.load(vectors / "angle.npy"))
+    options = ReconstructionOptions(filter_name=window, mask_circle=False)
+    plan = get_reconstructor("fourier").plan(angles, 48, options)
+    inside = radius_map(48) < 22
+    expected, true = gridrec[:, inside], truth[:, inside]
+
+    def seen(axis: float) -> NDArray[np.float32]:
+        return plan.execute(sinograms, axis)[:, inside]
+
+    ours = seen(23.5)
+    assert np.corrcoef(ours.ravel(), expected.ravel())[0, 1] > 0.97
+    # TomoPy's middle is ours: half a pixel beside it they are clearly less alike.
+    assert max(np.corrcoef(seen(a).ravel(), expected.ravel())[0, 1] for a in (23.0, 24.0)) < 0.9
+    assert np.linalg.norm(ours - true) < 0.6 * np.linalg.norm(expected - true)
+    assert ours.sum() == pytest.approx(true.sum(), rel=2e-3)
+    assert expected.sum() == pytest.approx(0.978 * true.sum(), rel=2e-3)
 
 
 class _Chosen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -126,6 +127,39 @@ def test_cupy_without_a_device_means_the_cpu_and_one_line_in_the_log():
     assert len(logged) == 1
     assert logged[0].startswith(
         "tomoservice.devices: method fourier: computed on the CPU, CuPy finds no CUDA device"
+    )
+
+
+CUPY_WITHOUT_A_DEVICE = """
+class runtime:
+    class CUDARuntimeError(RuntimeError):
+        pass
+
+    @staticmethod
+    def getDeviceCount():
+        raise runtime.CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
+
+
+class memory:
+    class OutOfMemoryError(MemoryError):
+        pass
+
+
+class cuda:
+    runtime, memory = runtime, memory
+"""
+
+
+def test_what_cupy_says_without_a_device_means_the_cpu_and_one_line_in_the_log(tmp_path):
+    """In CuPy's place stands what it does on a machine without a device: it can be imported, and raises."""
+    (tmp_path / "cupy.py").write_text(CUPY_WITHOUT_A_DEVICE)
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    printed, logged = fresh(PYTHONPATH=paths)
+    assert printed == ["FourierReconstructor cpu None"] * 3 + ["True"]
+    assert len(logged) == 1
+    assert logged[0].startswith(
+        "tomoservice.devices: method fourier: computed on the CPU, "
+        "CuPy finds no CUDA device that it can use: cudaErrorNoDevice"
     )
 
 

@@ -100,8 +100,13 @@ class TestAgainstTheTruth:
         assert np.corrcoef(fourier[:, inside].ravel(), astra[:, inside].ravel())[0, 1] > 0.99
 
     def test_per_cm_needs_the_pixel_size_and_scales_by_it(self, small: PhantomScan) -> None:
+        # What the phase is told, the units know.
+        told = {"method": "paganin", "material": {"method": "delta_beta", "delta_beta": 100.0}}
+        experiment = {"energy_kev": 20.0, "distance_mm": 10.0, "pixel_size_um": 3.0}
+        both = known_axis(33.3, phase={**told, **experiment}, output={"units": "per_cm"})
+        assert prepare(small.scan(), parse_recipe(both)).voxel_size_um == 3.0
         wish = known_axis(33.3, output={"units": "per_cm"})
-        with pytest.raises(RecipeError, match=r"output\.units: got 'per_cm', but the scan does not tell"):
+        with pytest.raises(RecipeError, match=r"output\.units: got 'per_cm', but neither the scan nor"):
             prepare(small.scan(), parse_recipe(wish))
         plan, per_cm = volume_of(small.scan(pixel_size_um=5.0), wish)
         _, per_pixel = volume_of(small.scan(), known_axis(33.3))
@@ -268,13 +273,39 @@ class TestSaysNo:
             ({"frames": {"angles": {"stop": 1}}}, r"frames\.angles: 1 projection\(s\) kept of 90"),
             ({"frames": {"exclude": [3, 90]}}, r"frames\.exclude: got 90, but the scan has 90 projections"),
             ({"frames": {"binning": 22}}, r"frames\.binning: got 22, but only 21 rows are kept"),
+            (
+                {"frames": {"binning": 20, "columns": {"stop": 30}}},
+                r"frames\.binning: got 20, but only 30 columns are kept, of which 1 would be left; 2 or more",
+            ),
+            (
+                {"rotation_axis": {"method": "auto", "search": [600, 700]}},
+                r"rotation_axis\.search: got 600 to 700, but the detector has columns 0 to 63",
+            ),
         ],
     )
     def test_to_a_recipe_that_does_not_fit(
         self, small: PhantomScan, stages: dict[str, Any], said: str
     ) -> None:
+        looked_at: list[str] = []
         with pytest.raises(RecipeError, match=said):
-            prepare(small.scan(), parse_recipe(stages))
+            prepare(small.scan(), parse_recipe(stages), progress=looked_at.append)
+        # Before anything is read.
+        assert looked_at == []
+
+    def test_views_that_are_missing_inside_the_turn_are_mentioned(self, small: PhantomScan) -> None:
+        def notes(kept: NDArray[np.bool_], times: float = 1.0) -> list[str]:
+            part = replace(
+                small, angles_deg=times * small.angles_deg[kept], projections=small.projections[kept]
+            )
+            plan = prepare(part.scan(), parse_recipe(known_axis(33.3)))
+            return [note for note in plan.notes if "no projection shows the sample between" in note]
+
+        angles = small.angles_deg
+        assert notes(np.ones(90, bool)) == []
+        (said,) = notes((angles < 70) | (angles >= 114))
+        assert "between 68 and 114 degrees, nor from behind" in said
+        # Of a whole turn the other half has seen it from behind.
+        assert notes((angles < 35) | (angles >= 57), times=2.0) == []
 
     def test_to_missing_flats_unless_the_recipe_says_so(self) -> None:
         uniform = phantom_scan(128, 4, 120)
@@ -335,9 +366,18 @@ class TestSaysNo:
         assert np.isfinite(volume).all()
 
     def test_saturated_projections_and_too_much_light_are_mentioned(self, small: PhantomScan) -> None:
+        partly = small.projections.copy()
+        partly[:, :, :40] = 65535
+        notes = prepare(replace(small, projections=partly).scan(), parse_recipe(known_axis(33.3))).notes
+        assert any("62% of the pixels of a projection are saturated (65535)" in note for note in notes)
         bright = replace(small, projections=np.full_like(small.projections, 65535))
-        notes = prepare(bright.scan(), parse_recipe(known_axis(33.3))).notes
-        assert any("100% of the pixels of a projection are saturated (65535)" in note for note in notes)
+        with pytest.raises(InputError, match=r"projections 0 to 89 \(90 in all\) are saturated"):
+            prepare(bright.scan(), parse_recipe(known_axis(33.3)))
+        one = small.projections.copy()
+        one[37] = 65535
+        plan = prepare(replace(small, projections=one).scan(), parse_recipe(known_axis(33.3)))
+        assert "projection 37 is saturated: lost" in plan.notes
+        assert plan.resolved.frames.exclude == (37,)
         dim = replace(small, flats=(small.flats // 10).astype(np.uint16))
         notes = prepare(dim.scan(), parse_recipe(known_axis(33.3))).notes
         assert any("times as bright as the flats" in note for note in notes)

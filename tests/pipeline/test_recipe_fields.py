@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.phantom_scans import PhantomScan, phantom_scan
@@ -238,9 +240,11 @@ class TestFrames:
         volume = volume_of(sample.scan(), known(frames={"columns": {"start": 5, "stop": 38}}))
         assert distance(volume, wanted) < SAME
 
-    @pytest.mark.parametrize("binning", [2, 3])
-    def test_binning_of_a_part(self, sample: PhantomScan, binning: int) -> None:
-        first_column, first_row = 5, 1
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(binning=st.integers(2, 4), first_row=st.integers(0, 4), first_column=st.integers(0, 9))
+    def test_binning_of_a_part(
+        self, sample: PhantomScan, binning: int, first_row: int, first_column: int
+    ) -> None:
         columns, rows = (42 - first_column) // binning, (9 - first_row) // binning
         kept = transmission(sample)[:, first_row:, first_column:]
         kept = kept[:, : rows * binning, : columns * binning]

@@ -42,6 +42,22 @@ def test_good_frames(parts: dict[str, NDArray[Any]]) -> None:
     assert check_frames(scan(**parts)) == [], "zero darks and a zero row are no lost frames"
 
 
+@pytest.mark.parametrize(("dtype", "limit"), [(np.uint16, 65535), (np.uint16, 4095), (np.uint8, 255)])
+def test_saturated_projections_are_lost(dtype: type[np.unsignedinteger[Any]], limit: int) -> None:
+    frames = np.random.default_rng(2).integers(limit // 4, limit // 2, (40, 12, 30)).astype(dtype)
+    frames[7:9] = limit
+    frames[20, :3] = limit  # a part of the detector
+    frames[30] = limit - 1  # bright, and no more than that
+    assert bad_frames(ArrayFrames(frames)).saturated.tolist() == [7, 8]
+    stacks = (frames, frames[:2], np.zeros_like(frames[:2]))
+    found = check_projections(scan(*stacks), np.arange(40), most_lost=0.2)
+    assert found.numbers.tolist() == [7, 8]
+    assert found.notes == ["projections 7 to 8 are saturated: lost"]
+    with pytest.raises(InputError, match=r"projections 7 to 8 \(2 in all\) are saturated\. Leave them out"):
+        check_projections(scan(*stacks), np.arange(40), most_lost=0.0)
+    assert not bad_frames(ArrayFrames(frames.astype(np.float32))).saturated.size
+
+
 def test_lost_projections_in_the_middle_are_named(parts: dict[str, NDArray[Any]]) -> None:
     parts["projections"][17] = 0
     parts["projections"][20:23] = 0

@@ -106,6 +106,14 @@ def run(arguments: list[str] | None = None) -> int:
         # The reader of a pipe went away (`| head`): nothing more to say, and nothing to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except MemoryError as error:
+        reason = " ".join(str(error).split()) or "the system gave no more"
+        click.echo(
+            f"tomoservice: not enough memory ({reason}); a smaller --memory, where the command has it, makes "
+            "smaller pieces",
+            err=True,
+        )
+        return FAILED
     except OSError as error:
         # What the system refuses is no bug of ours: a folder that may not be written, say.
         click.echo(f"tomoservice: {error}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -29,13 +30,15 @@ from tomoservice.cli.stopping import stop_signals
 from tomoservice.devices import AUTO, DeviceChoice
 from tomoservice.errors import OutputError
 from tomoservice.recipe import Recipe
+from tomoservice.recipe.stages.reconstruction import Iterative
 
 if TYPE_CHECKING:
     from tomoservice.pipeline import RingReport
     from tomoservice.scan import EarlierVolume
 
+ENDED = "somebody ended the iterations early: slices hold what they had reached, one iteration at least"
 HELPS = 0.8
-"""A removal of rings is worth mentioning if it leaves less of the score than this."""
+"""A removal of rings is worth it if it leaves less of the score than this."""
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +75,12 @@ def known_format(_ctx: click.Context, _param: click.Parameter, value: Path) -> P
 @rows_option
 @memory_option
 @device_option
+@click.option(
+    "--stop-and-keep",
+    is_flag=True,
+    help="With an iterative method: the first Ctrl-C ends the iterations and keeps what they have reached, "
+    "the second stops and leaves nothing.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 def command(
     input_path: Path,
@@ -83,6 +92,7 @@ def command(
     device: DeviceChoice,
     angles: Path | None,
     *,
+    stop_and_keep: bool,
     overwrite: bool,
 ) -> None:
     """Reconstruct the scan INPUT into a volume.
@@ -96,8 +106,14 @@ def command(
     """
     asked = adapted(recipe, rows, rotation_axis)
     job = FileJob(input_path, angles, output, asked, memory, overwrite, device)
-    with stop_signals() as stopped:
-        reconstruct_file(job, stopped)
+    if stop_and_keep and not isinstance(asked.reconstruction, Iterative):
+        raise click.UsageError(
+            "--stop-and-keep ends iterations, and reconstruction.method "
+            f"{asked.reconstruction.method!r} makes none"
+        )
+    ending = threading.Event() if stop_and_keep else None
+    with stop_signals(ending) as stopped:
+        reconstruct_file(job, stopped, ending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +129,20 @@ class FileJob:
     device: DeviceChoice = AUTO
 
 
-def reconstruct_file(job: FileJob, stopped: Callable[[], bool]) -> None:
-    """Reconstruct a scan file into a volume file, telling on standard error what is being done."""
+def reconstruct_file(
+    job: FileJob, stopped: Callable[[], bool], ending: threading.Event | None = None
+) -> None:
+    """Reconstruct a scan file into a volume file, telling on standard error what is being done.
+
+    Parameters
+    ----------
+    job
+        What is made of what.
+    stopped
+        Asked about once a second whether to stop.
+    ending
+        Set when iterations are to end with what they have reached.
+    """
     from tomoservice.export import VolumeForm, check_output, volume_output
     from tomoservice.export.sources import open_earlier_volume
     from tomoservice.pipeline import ResidualLog, Slab, compute, prepare, score_rings
@@ -153,11 +181,15 @@ def reconstruct_file(job: FileJob, stopped: Callable[[], bool]) -> None:
                 on_slab=keep,
                 cancelled=stopped,
                 memory_bytes=job.memory_bytes,
-                iterations=log.control(),
+                iterations=log.control() if ending is None else log.control(ending.is_set),
             )
             rings = score_rings(plan, scan, rows=1, cancelled=stopped)
             check_unchanged(before)
-            writer.finish(make_record(plan, scan, started=started, timings_s=timings))
+            record = make_record(plan, scan, started=started, timings_s=timings)
+            if ending is not None and ending.is_set():
+                record["notes"].append(ENDED)
+                click.echo(ENDED, err=True)
+            writer.finish(record)
     click.echo(_about_rings(rings), err=True)
     if residuals := [value for _, _, value in log.last()]:
         click.echo(f"relative residual {min(residuals):.3g} to {max(residuals):.3g}", err=True)
@@ -180,5 +212,5 @@ def _about_rings(report: RingReport) -> str:
             f"{report.after:.2f} after"
         )
     score = f"ring score of the middle slice: {report.before:.2f} (0 none, 1 as strong as the noise)"
-    helps = report.after < HELPS * report.before
-    return f"{score}; {report.after:.2f} with {report.removal}" if helps else score
+    helps = "" if report.after < HELPS * report.before else ", which is hardly worth it"
+    return f"{score}; {report.after:.2f} with {report.removal}{helps}"

@@ -14,11 +14,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stop_signals() -> Iterator[Callable[[], bool]]:
+def stop_signals(ending: threading.Event | None = None) -> Iterator[Callable[[], bool]]:
     """Turn the first signal into a wish that the yielded function tells of, and the second into an interrupt.
 
     An exception in the middle of a write would leave other threads writing on; a wish is followed between
     two writes.
+
+    Parameters
+    ----------
+    ending
+        Set by a signal that comes before those two, for work that can be ended in good order.
 
     Raises
     ------
@@ -28,6 +33,9 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
     wished = threading.Event()
 
     def wish(_number: int, _frame: FrameType | None) -> None:
+        if ending is not None and not ending.is_set():
+            ending.set()
+            return
         if wished.is_set():
             raise KeyboardInterrupt
         wished.set()

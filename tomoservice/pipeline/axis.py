@@ -172,6 +172,32 @@ def describe_search(found: AxisResult, scan: TomoScan) -> list[str]:
     return notes
 
 
+def check_axis_stage(recipe: Recipe, selection: Selection, columns: int) -> None:
+    """Refuse an axis, or a window to search it in, that the detector does not have.
+
+    Parameters
+    ----------
+    recipe, selection
+        What is to be reconstructed.
+    columns
+        Of the whole detector, which searches look at.
+
+    Raises
+    ------
+    RecipeError
+        Names the field, what is asked for and what there is.
+    """
+    stage = recipe.rotation_axis
+    if isinstance(stage, AxisValue):
+        check_inside(stage.value, "got", recipe, selection)
+    elif stage.search is not None and not (stage.search[0] < columns - 1 and stage.search[1] > 0):
+        low, high = stage.search
+        raise RecipeError(
+            f"rotation_axis.search: got {low:g} to {high:g}, but the detector has columns 0 to {columns - 1}",
+            name=recipe.name or "recipe",
+        )
+
+
 def check_inside(value: float, given: str, recipe: Recipe, selection: Selection) -> None:
     """Raise `RecipeError` unless a rotation axis lies on the columns that are kept."""
     if 0 <= selection.axis(value) <= selection.width - 1:

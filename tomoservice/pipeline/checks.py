@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.errors import GeometryError, InputError, MissingDataError, RecipeError
-from tomoservice.geometry import angular_range_deg
+from tomoservice.geometry import angular_range_deg, typical_gap
 from tomoservice.pipeline.references import References, choose_references
 from tomoservice.pipeline.selection import Selection
 from tomoservice.prep.flat_field import reduce_frames
@@ -30,6 +30,8 @@ FEW_DEGREES = 150.0
 """Angles that cover less than this leave a wedge of the volume undetermined."""
 MOST_LOST = 0.2
 """A scan that has lost a greater part of its projections is not reconstructed without a word."""
+GAP_DEG, GAP = 5.0, 3.0
+"""Angles without a view that are worth a word: more than so many degrees, and so many times the usual."""
 LIKELY_RADIANS = 20
 """More projections than this within 2 pi degrees are more likely angles in radians."""
 
@@ -170,13 +172,27 @@ def _check_beam(scan: TomoScan, selection: Selection, references: References) ->
 def _check_coverage(angles_deg: NDArray[np.float64]) -> list[str]:
     covered = angular_range_deg(angles_deg)
     if covered >= FEW_DEGREES:
-        return []
+        return _about_gap(angles_deg)
     if angles_deg.size > LIKELY_RADIANS and covered <= 2 * np.pi + 0.1:
         raise GeometryError(
             f"{angles_deg.size} projections cover only {covered:.4g} degrees: are their angles in radians? "
             "They are wanted in degrees"
         )
     return [f"the angles cover only {covered:.4g} degrees; expect streaks where the views are missing"]
+
+
+def _about_gap(angles_deg: NDArray[np.float64]) -> list[str]:
+    """Say where views are missing inside the turn; a view from behind shows the same as one from in front."""
+    views = np.sort(np.mod(angles_deg, 180.0))
+    gaps = np.append(np.diff(views), views[0] + 180.0 - views[-1])
+    widest = int(gaps.argmax())
+    if gaps[widest] < max(GAP_DEG, GAP * typical_gap(gaps)):
+        return []
+    low, high = views[widest], views[widest] + gaps[widest]
+    return [
+        f"no projection shows the sample between {low:.4g} and {high:.4g} degrees, nor from behind; expect "
+        "streaks where the views are missing"
+    ]
 
 
 def _wish_for_flats(stage: FlatField) -> str:

@@ -79,5 +79,6 @@ def _about_saturation(scan: TomoScan, selection: Selection, lines: tuple[int, ..
     if worst <= SATURATED:
         return []
     return [
-        f"up to {worst:.0%} of the pixels of a projection are saturated ({limit:.0f}): grey values are wrong"
+        f"up to {worst:.0%} of the pixels of a projection are saturated ({limit:.0f}): grey values are "
+        "wrong. Expose the next scan for a shorter time"
     ]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tomoservice.axis import AxisResult
 from tomoservice.devices import AUTO, DeviceChoice
 from tomoservice.errors import GeometryError, RecipeError
-from tomoservice.pipeline.axis import describe_search, resolve_axis
+from tomoservice.pipeline.axis import check_axis_stage, describe_search, resolve_axis
 from tomoservice.pipeline.beam import Beam
 from tomoservice.pipeline.chain import build_chain, physics_notes, resolved_phase
 from tomoservice.pipeline.checks import check_sizes
@@ -110,6 +110,7 @@ def prepare(  # noqa: PLR0913 - what is decided, what is known of it, and three 
     budget = memory_budget(memory_bytes)
     selection = select(scan, recipe)
     check_sizes(recipe, selection)
+    check_axis_stage(recipe, selection, scan.shape[2])
     voxel = _voxel_size(scan, recipe, selection)
     placed = place(recipe.reconstruction.method, device)
     reconstructor = get_reconstructor(recipe.reconstruction.method, placed)
@@ -166,10 +167,13 @@ def prepare(  # noqa: PLR0913 - what is decided, what is known of it, and three 
 
 def _voxel_size(scan: TomoScan, recipe: Recipe, selection: Selection) -> float | None:
     """Return the edge of a voxel in micrometres, if the scan tells it or the recipe can go without."""
-    voxel = None if scan.pixel_size_um is None else scan.pixel_size_um * selection.binning
+    # What the recipe says for the phase is as good as what a scan that does not tell would have said.
+    pixel = scan.pixel_size_um or getattr(recipe.phase, "pixel_size_um", None)
+    voxel = None if pixel is None else pixel * selection.binning
     if recipe.output.units == "per_cm" and voxel is None:
         raise RecipeError(
-            "output.units: got 'per_cm', but the scan does not tell its pixel size; use 'per_pixel'",
+            "output.units: got 'per_cm', but neither the scan nor phase.pixel_size_um tells the pixel size; "
+            "use 'per_pixel'",
             name=recipe.name or "recipe",
         )
     return voxel
@@ -307,6 +311,7 @@ def find_axis(
         As `prepare`.
     """
     budget, selection = memory_budget(memory_bytes), select(scan, recipe)
+    check_axis_stage(recipe, selection, scan.shape[2])
     ground = lay_groundwork(scan, recipe, selection, budget, progress=_silent, cancelled=cancelled)
     found = resolve_axis(scan, recipe, ground.selection, ground.beam, budget=budget, cancelled=cancelled)
     if found is None:

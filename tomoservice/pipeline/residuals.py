@@ -12,6 +12,10 @@ Residual = tuple[int, int, float]
 """Detector row (binned), iteration from 1, and what is left of the sinogram: |A x - b| / |b|."""
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class ResidualLog:
     """Keeps the residuals that a reconstruction tells; several threads may tell at once."""
@@ -27,9 +31,15 @@ class ResidualLog:
         with self._lock:
             return sorted(self._told)
 
-    def control(self) -> IterationControl:
-        """Return what `compute` is to be given."""
-        return IterationControl(on_iteration=self.add)
+    def control(self, stop_and_keep: Callable[[], bool] = _never) -> IterationControl:
+        """Return what `compute` is to be given.
+
+        Parameters
+        ----------
+        stop_and_keep
+            Asked after each iteration whether to end with what there is; see `IterationControl`.
+        """
+        return IterationControl(on_iteration=self.add, stop_and_keep=stop_and_keep)
 
     def last(self) -> list[Residual]:
         """Return the last residual of each row."""

@@ -163,9 +163,11 @@ def _inside(wanted: Range, available: int, field: str, unit: str, recipe: Recipe
 def _binned(kept: slice, recipe: Recipe, unit: str) -> slice:
     binning = recipe.frames.binning
     whole = (kept.stop - kept.start) // binning
-    if whole < 1:
+    least = 2 if unit == "columns" else 1
+    if whole < least:
         raise RecipeError(
-            f"frames.binning: got {binning}, but only {kept.stop - kept.start} {unit} are kept",
+            f"frames.binning: got {binning}, but only {kept.stop - kept.start} {unit} are kept, of which "
+            f"{whole} would be left; {least} or more are wanted",
             name=recipe.name or "recipe",
         )
     return slice(kept.start, kept.start + whole * binning)

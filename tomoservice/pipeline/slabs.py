@@ -23,6 +23,7 @@ from tomoservice.pipeline.plan import Plan
 from tomoservice.pipeline.preprocess import Preprocessor
 from tomoservice.pipeline.stages import Phase
 from tomoservice.recon import Reconstructor, get_reconstructor
+from tomoservice.recon.astra_fbp import AstraFbpPlan
 from tomoservice.recon.base import ReconstructionPlan, aligned_empty
 from tomoservice.recon.fourier_cuda import FourierDeviceReconstructor
 from tomoservice.recon.iterative.options import IterationControl
@@ -304,9 +305,9 @@ class Computation:
         axes = self._plan.axes(begin, begin + len(sinograms))
         first_row = self._plan.selection.first_row + begin
         with self._watch.time("reconstruct"):
+            given = self._control
+            control = replace(given, cancelled=lambda: self._stop() or given.cancelled())
             if isinstance(self._recon, IterativePlan):
-                given = self._control
-                control = replace(given, cancelled=lambda: self._stop() or given.cancelled())
                 start = self._plan.initial
                 if start is not None:
                     start.put(begin, out)
@@ -315,6 +316,8 @@ class Computation:
                 self._recon.execute(
                     sinograms, axes, first_row=first_row, out=out, initial=initial, control=control
                 )
+            elif isinstance(self._recon, AstraFbpPlan):
+                self._recon.execute(sinograms, axes, first_row=first_row, out=out, control=control)
             else:
                 self._recon.execute(sinograms, axes, first_row=first_row, out=out)
         with self._watch.time("finish"):

@@ -30,9 +30,14 @@ def detector_limit(counts: NDArray[Any]) -> float | None:
     float or None
         Counts; None for pixels that are no unsigned integers, of which nobody knows.
     """
-    if not np.issubdtype(counts.dtype, np.unsignedinteger) or not counts.size:
+    return limit_of(int(counts.max()), counts.dtype) if counts.size and counts.dtype.kind == "u" else None
+
+
+def limit_of(greatest: int, dtype: np.dtype[Any]) -> float | None:
+    """Return the largest number that a detector gives whose `greatest` is known; see `detector_limit`."""
+    if dtype.kind != "u":
         return None
-    greatest, bits = int(counts.max()), 8 * counts.dtype.itemsize
+    bits = 8 * dtype.itemsize
     for converter in CONVERTERS:
         largest = 2**converter - 1
         if converter < bits and greatest in (largest, largest << (bits - converter)):

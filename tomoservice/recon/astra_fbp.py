@@ -25,6 +25,7 @@ from tomoservice.recon.base import (
 from tomoservice.recon.filtering import ProjectionFilter, window_samples
 from tomoservice.recon.half_acquisition import check_whole_turn
 from tomoservice.recon.iterative.astra_projector import AstraProjector, Device
+from tomoservice.recon.iterative.options import IterationControl
 from tomoservice.recon.iterative.projector import SliceGeometry
 from tomoservice.recon.weights import angular_weights
 from tomoservice.threads import available_threads
@@ -110,22 +111,35 @@ class AstraFbpPlan:
         *,
         first_row: int = 0,
         out: NDArray[np.float32] | None = None,
+        control: IterationControl | None = None,
     ) -> NDArray[np.float32]:
-        """Reconstruct a slab; see `ReconstructionPlan.execute`."""
+        """Reconstruct a slab; see `ReconstructionPlan.execute`.
+
+        Parameters
+        ----------
+        control : IterationControl, optional
+            Cancels: heard several times a second within each slice on the CPU.
+
+        Raises
+        ------
+        CancelledError
+            If the control said so.
+        """
         shape = (len(self._angles), self._columns, self._size)
         slab = Slab.checked(shape, sinograms, rotation_axis, first_row, out)
+        steering = control or IterationControl()
         rows = range(len(slab.sinograms))
         if self._threads == 1 or len(rows) <= 1:
             for row in rows:
-                self._reconstruct_row(slab, row)
+                self._reconstruct_row(slab, row, steering)
         else:
             with ThreadPoolExecutor(self._threads, "tomoservice-astra") as pool:
                 # Consuming the results raises what a row raised.
-                for _ in pool.map(lambda row: self._reconstruct_row(slab, row), rows):
+                for _ in pool.map(lambda row: self._reconstruct_row(slab, row, steering), rows):
                     pass
         return slab.out
 
-    def _reconstruct_row(self, slab: Slab, row: int) -> None:
+    def _reconstruct_row(self, slab: Slab, row: int, control: IterationControl) -> None:
         axis = float(slab.axes[row])
         filtered = np.empty((len(self._angles), self._samples), np.float32)
         self._filter.apply(slab.sinogram(row), axis, filtered, sub_pixel=False)
@@ -134,7 +148,9 @@ class AstraFbpPlan:
         middle = self._samples // 2 + axis - math.floor(axis)
         geometry = SliceGeometry(self._angles, self._samples, self._size, middle)
         image = np.empty((self._size, self._size), np.float32)
-        with AstraProjector(geometry, device=self._device, device_index=self._device_index) as projector:
+        with AstraProjector(
+            geometry, device=self._device, device_index=self._device_index, between=control.listen
+        ) as projector:
             projector.back(filtered, image)
         slab.out[row] = image
         if self._outside is not None:

@@ -1,4 +1,4 @@
-"""Checks of a scan's pixels before work is put into it: lost frames, lost beam, what is no number."""
+"""Checks of a scan's pixels before work is put into it: lost frames, too little or too much light, NaN."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.errors import InputError
+from tomoservice.prep.saturation import limit_of
 from tomoservice.scan import Frames, TomoScan
 from tomoservice.sources.frames import as_slice, constant_runs
 
@@ -18,6 +19,8 @@ PROBES = 3
 BEAMLESS = 0.02
 """A projection has lost its beam if it is darker than this part of the usual. Behind no sample a whole
 detector, air included, is that dark."""
+BLINDED = 0.9
+"""A frame shows nothing if a greater part of its pixels is at the detector's limit."""
 WAYS_OUT = {
     "projections": "Leave them out (frames.exclude in the recipe), or repeat the scan",
 }
@@ -33,6 +36,8 @@ class BadFrames:
     """Frames without a single finite pixel."""
     damaged: NDArray[np.int64]
     """Frames with some pixels that are NaN or infinite, as far as they were read."""
+    saturated: NDArray[np.int64]
+    """Frames next to all of whose pixels are at the detector's limit."""
     levels: NDArray[np.float64]
     """Mean of the pixels of each frame that was looked at, in order, as far as they were read."""
 
@@ -106,7 +111,7 @@ class LostProjections:
 def check_projections(
     scan: TomoScan, numbers: NDArray[np.integer[Any]], *, most_lost: float
 ) -> LostProjections:
-    """Look for projections that are all zero or not finite, or have lost their beam.
+    """Look for projections that are all zero, not finite or saturated, or have lost their beam.
 
     Parameters
     ----------
@@ -125,9 +130,14 @@ def check_projections(
     bad = bad_frames(scan.projections, numbers)
     notes: list[str] = []
     dim = _beamless(scan, numbers, bad)
-    lost = np.unique(np.concatenate([bad.zero, bad.not_finite, dim])).astype(np.int64)
+    lost = np.unique(np.concatenate([bad.zero, bad.not_finite, bad.saturated, dim])).astype(np.int64)
     bearable = lost.size <= most_lost * numbers.size and lost.size < numbers.size
-    for frames, what in ((bad.zero, "all zero"), (bad.not_finite, "not finite"), (dim, "without beam")):
+    for frames, what in (
+        (bad.zero, "all zero"),
+        (bad.not_finite, "not finite"),
+        (bad.saturated, "saturated"),
+        (dim, "without beam"),
+    ):
         if bearable and frames.size:
             notes.append(f"{_named('projections', frames)} {_is(frames)} {what}: lost")
         else:
@@ -154,7 +164,7 @@ def _beamless(scan: TomoScan, numbers: NDArray[np.integer[Any]], bad: BadFrames)
 def bad_frames(
     frames: Frames, selected: NDArray[np.integer[Any]] | None = None, *, whole: bool = False
 ) -> BadFrames:
-    """Return which frames are all zero or not finite.
+    """Return which frames are all zero, not finite or saturated.
 
     Parameters
     ----------
@@ -167,6 +177,7 @@ def bad_frames(
     """
     rows = slice(None) if whole else _probes(frames.shape[1])
     zero, not_finite, damaged = [], [], []
+    brightest = _Brightest(frames.dtype)
     levels: list[NDArray[np.float64]] = [np.empty(0)]
     for numbers in _blocks(frames, np.arange(frames.shape[0]) if selected is None else selected, rows):
         # One read of all rows: a compressed frame is decompressed once.
@@ -175,6 +186,7 @@ def bad_frames(
         is_zero = ~block.any(axis=(1, 2))
         with np.errstate(invalid="ignore", over="ignore"):
             levels.append(block.mean(axis=(1, 2), dtype=np.float64))
+        brightest.look(numbers, block)
         finite = _finite(block)
         for offset in np.flatnonzero(is_zero | (finite < block[0].size)):
             number = numbers[int(offset)]
@@ -186,7 +198,48 @@ def bad_frames(
             elif good < frame.size:
                 damaged.append(number)
     zeros, no_numbers, spoilt = (np.asarray(item, np.int64) for item in (zero, not_finite, damaged))
-    return BadFrames(zeros, no_numbers, spoilt, np.concatenate(levels))
+    blinded = [
+        number
+        for number in brightest.saturated()
+        if whole or _saturated_part(frames[number], brightest.limit) > BLINDED
+    ]
+    return BadFrames(zeros, no_numbers, spoilt, np.asarray(blinded, np.int64), np.concatenate(levels))
+
+
+class _Brightest:
+    """Remembers how many pixels of each frame are as bright as its brightest: at which counts the detector
+    saturates only all of them tell.
+    """
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self._dtype = dtype
+        self._greatest: list[tuple[int, int]] = []
+
+    def look(self, numbers: range, block: NDArray[Any]) -> None:
+        """Look at some rows of frames."""
+        if self._dtype.kind != "u":
+            return
+        greatest = block.max(axis=(1, 2), keepdims=True)
+        much = (block == greatest).mean(axis=(1, 2)) > BLINDED
+        self._greatest += [
+            (number, int(most)) if share else (-1, int(most))
+            for number, most, share in zip(numbers, greatest.ravel(), much, strict=True)
+        ]
+
+    @property
+    def limit(self) -> float | None:
+        """Counts at which the detector saturates, if known."""
+        most = max((counts for _, counts in self._greatest), default=0)
+        return limit_of(most, self._dtype)
+
+    def saturated(self) -> list[int]:
+        """Return the frames that are, as far as they were read."""
+        limit = self.limit
+        return [number for number, counts in self._greatest if number >= 0 and counts == limit]
+
+
+def _saturated_part(frame: NDArray[Any], limit: float | None) -> float:
+    return 0.0 if limit is None else float((frame >= limit).mean())
 
 
 def _probes(rows: int) -> slice:
