@@ -120,6 +120,7 @@ class Simulations:
             "striped": self._striped,
             "zingers": lambda: self._simple(self._view, zingers=self._per_frame(2e-3)),
             "spoiled pixels": self._spoiled_pixels,
+            "noisy pixels": self._noisy_pixels,
             "drifting beam": self._drifting,
             "moving beam": self._moving,
             "flickering beam": self._flickering,
@@ -272,6 +273,15 @@ class Simulations:
         frames[:, draw < 0.004] = 300
         frames[:, draw > 0.996] = 64000
         return self._scan(self._view, frames, _flats(camera), _darks(camera))
+
+    def _noisy_pixels(self) -> GalleryScan:
+        """Pixels that read something else in every frame, flats and darks too."""
+        camera, random = self._camera(self._view), np.random.default_rng(16)
+        stacks = [_projections(camera, self._integrals(self._view)), _flats(camera), _darks(camera)]
+        noisy = random.random(stacks[0].shape[1:]) < 0.01
+        for frames in stacks:
+            frames[:, noisy] = random.integers(2000, 60000, (len(frames), int(noisy.sum())))
+        return self._scan(self._view, *stacks)
 
     def _drifting(self) -> GalleryScan:
         """A structured beam that wanders slowly, with flats before and after."""

@@ -177,7 +177,10 @@ class AstraProjector:
                 astra.algorithm.run(algorithm)
             except astra.log.AstraError as error:
                 reason = " ".join(str(error).split())
-                raise EngineError(f"ASTRA cannot project on the {self._device.value}: {reason}") from error
+                way_out = "; the device 'cpu' does without" if self._device is Device.CUDA else ""
+                raise EngineError(
+                    f"ASTRA cannot project on the {self._device.value}: {reason}{way_out}"
+                ) from error
             finally:
                 astra.algorithm.delete(algorithm)
 
