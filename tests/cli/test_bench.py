@@ -25,3 +25,12 @@ def test_three_ways(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "| Direct, without batch and database: 96 x 96 x 96 from 60 |" in printed
     assert "| Voxels that are not the same in all three | <= 0 | 0 of 884736 | reached |" in printed
+
+
+@pytest.mark.long
+def test_interactive_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--folder", str(tmp_path), "--rounds", "2", "--columns", "128", "--angles", "90"]
+    assert run(["bench", "interactive", *small]) == 0
+    printed = capsys.readouterr().out
+    assert "| Change of rotation axis, idle | <= 150 ms | median " in printed
+    assert "| Change of rotation axis, 95 %: more than idle, of a slab | <= 1x |" in printed

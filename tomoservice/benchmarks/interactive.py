@@ -182,8 +182,13 @@ def _rows(
         wait = median - float(np.median(idle[name])) * 1e3
         what = f"{summary_of(times)}; {wait:.0f} ms more than idle"
         yield Measurement(f"Change of {name}, under a batch", what)
-    if slab is not None:
-        yield Measurement("A slab of that batch, all its stages", f"{slab:.0f} ms")
+    if slab is None:
+        return
+    yield Measurement("A slab of that batch, all its stages", f"{slab:.0f} ms")
+    for name, times in loaded.items():
+        late = 1e3 * float(np.percentile(times, 95) - np.median(idle[name]))
+        what = f"{late:.0f} ms, of {slab:.0f} ms"
+        yield Measurement(f"Change of {name}, 95 %: more than idle, of a slab", what, late / slab, 1.0, "x")
 
 
 def summary_of(times: list[float]) -> str:
