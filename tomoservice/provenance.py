@@ -85,6 +85,7 @@ def describe_origin(scan: TomoScan) -> dict[str, Any]:
         "location": scan.origin.location,
         "datasets": dict(scan.origin.datasets),
         "run_uid": scan.origin.run_uid,
+        **({"references": dict(scan.origin.references)} if scan.origin.references else {}),
         "files": list(scan.origin.files),
         "shape": list(scan.shape),
         "sample_name": scan.sample_name,

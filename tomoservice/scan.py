@@ -56,6 +56,8 @@ class ScanOrigin:
     """Bluesky run, if any."""
     files: tuple[str, ...] = ()
     """Raw files behind the scan, as far as they are visible from here."""
+    references: Mapping[str, str] = field(default_factory=dict)
+    """Uids of other Bluesky runs that frames are of, by what they are (flats, darks)."""
 
 
 @dataclass(frozen=True, slots=True)

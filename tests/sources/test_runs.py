@@ -28,6 +28,7 @@ from tests.sources.facility_runs import (
     step_run,
 )
 from tomoservice.errors import FaultError, InputError, MissingDataError, ServiceUnavailableError
+from tomoservice.provenance import describe_origin
 from tomoservice.scan import TomoScan
 from tomoservice.sources import ScanLayout, bad_frames, check_frames, describe, load_layout, open_run
 
@@ -72,6 +73,8 @@ def test_our_fly_scan(publish: Publish, raw_folder: Path, direct: bool) -> None:
         assert (scan.pixel_size_um, scan.energy_kev, scan.distance_mm) == (1.5, 20.5, 35.0)
         assert (scan.rotation_axis, scan.sample_name) == (4.25, "tooth")
         assert scan.notes == ()
+        assert scan.origin.references == {}
+        assert "references" not in describe_origin(scan)
         assert check_frames(scan) == []
         assert describe(scan).projections == 7
 
@@ -171,6 +174,19 @@ def test_hex_run_with_flats_in_another_run(publish: Publish, raw_folder: Path, d
         assert scan.sample_name == "weld"
         names = {Path(file).name for file in scan.origin.files}
         assert (f"{references.uid}_flat.h5" in names) is direct
+        assert scan.origin.references == {"flats": references.uid, "darks": references.uid}
+        assert describe_origin(scan)["references"] == {"flats": references.uid, "darks": references.uid}
+
+
+def test_a_run_that_names_itself_is_no_other_run(publish: Publish, raw_folder: Path) -> None:
+    references, run, _ = hex_runs(raw_folder)
+    publish(references.close())
+    node = publish(run.close())
+    shipped = load_layout("hex").model_dump()
+    own = {"run": "uid", "stream": "tomo", "data_key": ("{detector}",)}
+    with open_run(node, layout=ScanLayout.model_validate(shipped | {"flats": own})) as scan:
+        assert scan.flats is not None
+        assert scan.origin.references == {"darks": references.uid}
 
 
 def test_hex_run_whose_flats_are_gone(publish: Publish, raw_folder: Path) -> None:

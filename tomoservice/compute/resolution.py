@@ -75,17 +75,31 @@ def identity(plan: Plan, scan: TomoScan) -> str:
     """Return what determines the pixels."""
     content: dict[str, Any] = {
         "recipe": plan.resolved.hash,
-        "scan": [scan.origin.run_uid, list(scan.shape), list(scan.origin.files)],
-        "angles": hashlib.sha256(np.ascontiguousarray(scan.angles_deg).data).hexdigest(),
+        "scan": _frames_of(scan),
         # Processors of different types agree to rounding, which is no reason to throw hours of work away.
         "engine": engine_versions(),
     }
+    if scan.companions:
+        content["companions"] = {name: _frames_of(other) for name, other in scan.companions.items()}
     # An address says nothing: the same service may have another tomorrow.
     if scan.volumes:
         content["volumes"] = {name: volume.checksum for name, volume in scan.volumes.items()}
     if plan.beam.is_monitored and plan.beam.brightness is not None:
         content["brightness"] = hashlib.sha256(np.ascontiguousarray(plan.beam.brightness).data).hexdigest()
     return json.dumps(content, sort_keys=True)
+
+
+def _frames_of(scan: TomoScan) -> dict[str, Any]:
+    """Return what tells the frames of a scan, by whatever way they are read.
+
+    Raw files do not: workers that see them and workers that read through the service fill the same volume.
+    """
+    return {
+        "run": scan.origin.run_uid,
+        "references": dict(scan.origin.references),
+        "shape": list(scan.shape),
+        "angles": hashlib.sha256(np.ascontiguousarray(scan.angles_deg).data).hexdigest(),
+    }
 
 
 def engine_versions() -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,6 +139,7 @@ class _Opener:
                 | ({} if monitor is None else {"monitor": monitor[1]}),
                 run_uid=str(view.start.get("uid")),
                 files=tuple(dict.fromkeys(files)),
+                references=self._reference_runs(there),
             ),
             flats=flats.frames if flats else None,
             darks=darks.frames if darks else None,
@@ -196,6 +197,14 @@ class _Opener:
             return self.view
         uid = look_up(self.view.start, images.run)
         return None if uid is None else self._other_run(str(uid), images.run)
+
+    def _reference_runs(self, there: Collection[str]) -> dict[str, str]:
+        """Return the uids of other runs that flats and darks are of, as far as there are any."""
+        stacks = {"flats": self.layout.flats, "darks": self.layout.darks}
+        views = {what: self._view_of(images) for what, images in stacks.items() if images and what in there}
+        uids = {what: str(view.start.get("uid")) for what, view in views.items() if view is not None}
+        own = str(self.view.start.get("uid"))
+        return {what: uid for what, uid in uids.items() if uid != own}
 
     def _monitor(
         self, view: RunView | None, stream: str, stack: RunStack, count: int
