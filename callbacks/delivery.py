@@ -13,7 +13,6 @@ from callbacks.recipe_names import from_file, from_service, is_file_name
 from callbacks.rules import VolumeKind
 from callbacks.spool import ReconstructionRequest, Spool
 from tomoservice.catalog.names import RAW
-from tomoservice.catalog.states import State
 from tomoservice.errors import CatalogError, RecipeError, ServiceUnavailableError
 from tomoservice.recipe import parse_recipe
 
@@ -191,15 +190,16 @@ class Delivery:
             recipe = from_service(self._root, request.recipe, request.run_uid)
         else:
             recipe = parse_recipe(request.recipe)
-        state = State.VIRTUAL if request.volume is VolumeKind.VIRTUAL else State.QUEUED
+        virtual = request.volume is VolumeKind.VIRTUAL
         metadata = reconstruction_metadata(
-            request.run_uid, recipe, request.requested_by, request.priority, state
+            request.run_uid, recipe, request.requested_by, request.priority, virtual=virtual
         )
         node, created = create_reconstruction(
             self._root, request.run_uid, metadata, request.reconstruction_id
         )
         if created:
-            logger.info("run %s: %s as %s", request.run_uid, state.value, "/".join(node.path_parts))
+            state = metadata["status"]["state"]
+            logger.info("run %s: %s as %s", request.run_uid, state, "/".join(node.path_parts))
 
     def _disconnect(self) -> None:
         if self._root is not None:

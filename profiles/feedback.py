@@ -15,7 +15,6 @@ from bluesky import plan_stubs as bps
 from numpy.typing import NDArray
 
 from callbacks.rules import VolumeKind
-from tomoservice.catalog.priorities import JobPriority
 from tomoservice.catalog.states import FINAL_STATES, State
 from tomoservice.errors import CatalogError
 
@@ -170,14 +169,13 @@ class _Errand:
         return _result(self._run_uid, job, image, resolved.get("rotation_axis", {}).get("value"))
 
     def _ask(self, recipe: Recipe) -> Job:
-        from tomoservice.catalog.nodes import create_reconstruction, reconstruction_metadata
+        from tomoservice.catalog.nodes import request_reconstruction
         from tomoservice.client import Job
 
-        state = State.VIRTUAL if self._volume is VolumeKind.VIRTUAL else State.QUEUED
-        metadata = reconstruction_metadata(
-            self._run_uid, recipe, getpass.getuser(), JobPriority.NORMAL, state
+        virtual = self._volume is VolumeKind.VIRTUAL
+        node, _ = request_reconstruction(
+            self._tomo.root, self._run_uid, recipe, requested_by=getpass.getuser(), virtual=virtual
         )
-        node, _ = create_reconstruction(self._tomo.root, self._run_uid, metadata)
         return Job(node)
 
     def _wait_for_run(self) -> None:

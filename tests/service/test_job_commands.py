@@ -81,7 +81,7 @@ def test_submit_jobs_cancel_and_retry(shell: Shell, tomo: Tomo, uid: str) -> Non
     assert "running  25 %, reconstructing, 4 s left  normal    ellipse" in shell("jobs", "--state", "running")
     assert shell("cancel", path.split("/")[-1][:6]) == f"{path}: asked to stop\n"
     assert "control-cancel" in tomo.root[path]
-    assert "is running; only finished ones are queued again" in shell("retry", "last", status=FAILED)
+    assert "is running; only finished and virtual ones are queued" in shell("retry", "last", status=FAILED)
 
 
 def test_a_failed_one_is_shown_and_queued_again(shell: Shell, tomo: Tomo, uid: str) -> None:

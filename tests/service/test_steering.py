@@ -75,7 +75,7 @@ def test_paused_before_anybody_began(
     # Nobody works on it, so nobody has to be waited for.
     assert (job.state, job.status.message) == (State.PAUSED, "paused by a user")
     assert not conductor.step()
-    with pytest.raises(CatalogError, match="is paused; only finished ones are queued again; resume it"):
+    with pytest.raises(CatalogError, match="is paused; only finished and virtual ones are queued; resume it"):
         job.queue_again()
     job.resume()
     assert (job.state, controls(job)) == (State.QUEUED, frozenset())
@@ -240,7 +240,7 @@ def test_two_who_queue_the_same_one_again(
         return try_claim(node, worker, lease_s)
 
     monkeypatch.setattr(steering, "try_claim", late)
-    with pytest.raises(CatalogError, match="is paused; only finished ones are queued again"):
+    with pytest.raises(CatalogError, match="is paused; only finished and virtual ones are queued"):
         steering.requeue(job.node)
     assert (job.state, controls(job)) == (State.PAUSED, frozenset({Verb.PAUSE}))
 

@@ -97,7 +97,7 @@ def ensure_room(root: Any, run_uid: str) -> Any:
         return child(processed, run_uid)
 
 
-def request_reconstruction(
+def request_reconstruction(  # noqa: PLR0913 - of what by what, and four ways to ask for it
     root: Any,
     run_uid: str,
     recipe: Recipe,
@@ -105,8 +105,9 @@ def request_reconstruction(
     reconstruction_id: str | None = None,
     requested_by: str = "",
     priority: JobPriority = JobPriority.NORMAL,
+    virtual: bool = False,
 ) -> tuple[Any, bool]:
-    """Create a queued reconstruction of a run.
+    """Create a reconstruction of a run: queued, or virtual.
 
     Parameters
     ----------
@@ -121,7 +122,9 @@ def request_reconstruction(
     requested_by : str
         Who asks.
     priority : JobPriority
-        How urgent it is.
+        How urgent it is; of a virtual one, how urgent it will be once it is queued.
+    virtual : bool
+        Whether only what somebody reads of it is computed, until it is queued (`steering.requeue`).
 
     Returns
     -------
@@ -130,7 +133,7 @@ def request_reconstruction(
     created : bool
         False if it was there before.
     """
-    metadata = reconstruction_metadata(run_uid, recipe, requested_by, priority)
+    metadata = reconstruction_metadata(run_uid, recipe, requested_by, priority, virtual=virtual)
     return create_reconstruction(root, run_uid, metadata, reconstruction_id)
 
 
@@ -159,10 +162,12 @@ def reconstruction_metadata(
     recipe: Recipe,
     requested_by: str,
     priority: JobPriority,
-    state: State = State.QUEUED,
+    *,
+    virtual: bool = False,
 ) -> dict[str, Any]:
     """Return the metadata of a reconstruction that is asked for now: queued, or virtual."""
     now = time.time()
+    state = State.VIRTUAL if virtual else State.QUEUED
     return {
         "recipe": recipe.dump(),
         "recipe_hash": recipe.hash,

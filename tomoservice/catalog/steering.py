@@ -37,6 +37,8 @@ LEASE_S = 10.0
 """How long whoever only moves a state may take."""
 IDLE = (State.VIRTUAL, State.QUEUED, State.PAUSED)
 """States of what nobody works on."""
+QUEUEABLE = FINAL_STATES | {State.VIRTUAL}
+"""States of what people queue, as far as the transitions allow it."""
 
 
 def cancel(node: Any, requested_by: str = "") -> None:
@@ -125,9 +127,10 @@ def possible_priorities() -> str:
 
 
 def requeue(node: Any) -> ReconstructionRecord:
-    """Put a failed or cancelled reconstruction back into the queue; slabs that exist are kept.
+    """Put a failed, cancelled or virtual reconstruction into the queue; slabs that exist are kept.
 
-    Under a claim: of two who ask at once, the later must not take it away from whoever works on it by then.
+    Under a claim: of two who ask at once, the later must not take it away from whoever works on it by then,
+    and nobody empties a virtual one meanwhile.
 
     Raises
     ------
@@ -136,13 +139,13 @@ def requeue(node: Any) -> ReconstructionRecord:
     ConflictError
         Somebody is at work on it.
     """
-    _check_finished(node)
+    _check_queueable(node)
     claim = try_claim(node, Worker(), LEASE_S)
     if claim is None:
         path = "/".join(node.path_parts)
-        raise ConflictError(f"{path} is not queued again: somebody is at work on it; try again in a moment")
+        raise ConflictError(f"{path} is not queued: somebody is at work on it; try again in a moment")
     try:
-        record = _check_finished(node)
+        record = _check_queueable(node)
         withdraw(node, *Verb)
         # What there was of the volume is not what there is any more.
         content = {} if record.metadata.partial is None else {"partial": DELETE_KEY}
@@ -152,14 +155,14 @@ def requeue(node: Any) -> ReconstructionRecord:
         claim.release()
 
 
-def _check_finished(node: Any) -> ReconstructionRecord:
-    """Return the record of a reconstruction as it is now; raise unless it can be queued again."""
+def _check_queueable(node: Any) -> ReconstructionRecord:
+    """Return the record of a reconstruction as it is now; raise unless it can be queued."""
     record = read_record(node)
     check_transition(record.state, State.QUEUED, record.path)
-    if record.state not in FINAL_STATES:
+    if record.state not in QUEUEABLE:
         way_out = "; resume it instead" if record.state is State.PAUSED else ""
         raise CatalogError(
-            f"{record.path} is {record.state.value}; only finished ones are queued again{way_out}"
+            f"{record.path} is {record.state.value}; only finished and virtual ones are queued{way_out}"
         )
     _check_batch(node, record)
     return record

@@ -37,7 +37,7 @@ COMMANDS = {
     "reconstruct": "Reconstruct a scan straight from file to file.",
     "rerun": "Do reconstructions again, and say whether they come out the same.",
     "resume": "Go on with paused reconstructions.",
-    "retry": "Queue failed or cancelled reconstructions again.",
+    "retry": "Queue failed, cancelled or virtual reconstructions.",
     "rules": "Check which runs are reconstructed when they end, by which recipe.",
     "serve": "Start the service: Tiled and a worker, one port, data in a folder.",
     "session": "An IPython session with devices, plans, RunEngine and client.",

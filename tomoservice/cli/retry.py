@@ -1,4 +1,4 @@
-"""`tomoservice retry`: queue failed or cancelled reconstructions again."""
+"""`tomoservice retry`: queue failed, cancelled or virtual reconstructions."""
 
 from __future__ import annotations
 
@@ -13,5 +13,8 @@ from tomoservice.cli.steering import find_job, steer
 @click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
 @service_options
 def command(service: ServiceAddress, jobs: tuple[str, ...]) -> None:
-    """Queue failed or cancelled reconstructions once more. What was computed before is used."""
+    """Queue failed or cancelled reconstructions once more, or virtual ones.
+
+    What was computed before is used.
+    """
     steer(service, jobs, find_job, lambda job: job.queue_again(), lambda _: "queued again")

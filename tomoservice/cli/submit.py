@@ -37,6 +37,12 @@ RUN_HELP = "RUN is the uid of a run, a unique beginning of it, or `last`."
 )
 @click.option("--rows", type=RowRange(), help="Detector rows, from A to before B.")
 @priority_option("normal")
+@click.option(
+    "--virtual",
+    is_flag=True,
+    help="Describe it, but do not queue it: its volume can be read all the same, and only what is read of it "
+    "is computed, until `tomoservice retry` queues it.",
+)
 @click.option("--wait", is_flag=True, help="Wait until all are finished; exit status 1 if one has failed.")
 @service_options
 def command(
@@ -48,6 +54,7 @@ def command(
     priority: str,
     *,
     proposed: bool,
+    virtual: bool,
     wait: bool,
 ) -> None:
     """Queue a reconstruction of every RUN and print its path.
@@ -58,13 +65,16 @@ def command(
 
     if proposed and recipe is not None:
         raise click.UsageError("--recipe and --proposed: give one of them")
+    if virtual and wait:
+        raise click.UsageError("--virtual and --wait: give one of them; what is virtual is never finished")
     jobs: list[Job] = []
     with service.connected() as tomo:
 
         def submit(run: str) -> None:
             uid = resolve_run(tomo.root, run)
             chosen = _proposed(tomo, uid) if proposed else tomo.recipes.resolve(recipe or "default")
-            jobs.append(tomo.reconstruct(uid, adapted(chosen, rows, rotation_axis), priority=priority))
+            wanted = adapted(chosen, rows, rotation_axis)
+            jobs.append(tomo.reconstruct(uid, wanted, priority=priority, virtual=virtual))
             click.echo(jobs[-1].path)
 
         def follow(path: str) -> None:

@@ -29,6 +29,8 @@ LOOK_S = 0.5
 DESCRIBE_LOOK_S = 0.1
 DESCRIBED_S = 10.0
 """How long after a request its volume is waited for."""
+ENDED = FINAL_STATES | {State.VIRTUAL}
+"""States that last until somebody does something."""
 
 
 class Job(NodeView):
@@ -117,7 +119,7 @@ class Job(NodeView):
             raise CatalogError(
                 f"{self.path} has no volume: it is {status.state.value}"
                 + (f" ({status.message})" if status.message else "")
-                + ("" if status.state in FINAL_STATES else "; `wait` returns when it is done")
+                + _what_to_await(status.state)
             ) from error
         time.sleep(DESCRIBE_LOOK_S)
 
@@ -149,7 +151,7 @@ class Job(NodeView):
         Raises
         ------
         CatalogError
-            It failed or was cancelled; says why.
+            It failed or was cancelled; says why. Or it is virtual, and nobody is going to complete it.
         TimeoutError
             It is not finished after `timeout` seconds. It goes on.
         """
@@ -159,6 +161,11 @@ class Job(NodeView):
         else:
             self._wait(timeout)
         status = self.status
+        if status.state is State.VIRTUAL:
+            raise CatalogError(
+                f"{self.path} is virtual: it is computed only where somebody looks, and never done; read its "
+                "`volume` slice by slice, or have all of it computed with `queue_again` (`tomoservice retry`)"
+            )
         if status.state is not State.DONE:
             raise CatalogError(f"{self.path} is {status.state.value}: {status.message}")
         return self
@@ -236,7 +243,13 @@ class Job(NodeView):
         return self.record.metadata.kept
 
     def queue_again(self) -> None:
-        """Queue a failed or cancelled reconstruction once more; slabs that exist are used."""
+        """Queue a failed or cancelled reconstruction once more, or a virtual one; slabs that exist are used.
+
+        Raises
+        ------
+        CatalogError
+            It is in another state, or somebody is at work on it.
+        """
         steering.requeue(self._node)
 
     def rerun(self) -> Job:
@@ -276,12 +289,12 @@ class Job(NodeView):
             self._node.delete(recursive=True, external_only=False)
 
     def _wait(self, timeout: float | None, tell: Callable[[dict[str, Any]], None] | None = None) -> None:
-        """Return when it is finished; with `tell`, somebody is told how far it is."""
+        """Return when there is nothing to wait for; with `tell`, somebody is told how far it is."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             try:
                 state = self.state
-                if state in FINAL_STATES:
+                if state in ENDED:
                     return
                 if tell is not None:
                     tell(self.progress if state is State.RUNNING else {"stage": state.value})
@@ -305,6 +318,14 @@ class Job(NodeView):
                 )
 
             self._wait(timeout, tell)
+
+
+def _what_to_await(state: State) -> str:
+    """Return what there may still be of a volume that has not been described, as the end of a sentence."""
+    if state in FINAL_STATES:
+        return ""
+    # Its run is not there yet, or its shape depends on an axis that is searched for.
+    return "; ask again in a while" if state is State.VIRTUAL else "; `wait` returns when it is done"
 
 
 def job_list(root: Any, nodes: Iterable[Any]) -> Table[Job]:

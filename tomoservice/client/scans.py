@@ -331,8 +331,9 @@ class Scan:
         *,
         rotation_axis: float | AxisSearch | None = None,
         priority: JobPriority | str = "normal",
+        virtual: bool = False,
     ) -> Job:
-        """Queue a reconstruction of the scan.
+        """Queue a reconstruction of the scan, or only describe it.
 
         Parameters
         ----------
@@ -342,6 +343,9 @@ class Scan:
             Detector column of the axis, instead of what the recipe says.
         priority : JobPriority or str
             ``"normal"``, or ``"background"``: after everything else.
+        virtual : bool
+            Whether it is not queued: its volume can be read all the same, and only what somebody reads is
+            computed. `Job.queue_again` has the rest computed.
 
         Raises
         ------
@@ -353,7 +357,12 @@ class Scan:
         urgency = checked_priority(priority)
         chosen = self._recipe(recipe, rotation_axis)
         node, _ = request_reconstruction(
-            self._root, self.uid, chosen, requested_by=getpass.getuser(), priority=urgency
+            self._root,
+            self.uid,
+            chosen,
+            requested_by=getpass.getuser(),
+            priority=urgency,
+            virtual=virtual,
         )
         return Job(node)
 

@@ -128,9 +128,14 @@ class Tomo:
         return Recipes(self._root)
 
     def reconstruct(
-        self, run_uid: str, recipe: RecipeLike = "default", *, priority: JobPriority | str = "normal"
+        self,
+        run_uid: str,
+        recipe: RecipeLike = "default",
+        *,
+        priority: JobPriority | str = "normal",
+        virtual: bool = False,
     ) -> Job:
-        """Queue a reconstruction of a run.
+        """Queue a reconstruction of a run, or only describe it.
 
         Parameters
         ----------
@@ -140,6 +145,9 @@ class Tomo:
             What to do: a recipe, its content, a file, or the name of a saved or a shipped one.
         priority : JobPriority or str
             ``"normal"``, or ``"background"``: after everything else.
+        virtual : bool
+            Whether it is not queued: its volume can be read all the same, and only what somebody reads is
+            computed. `Job.queue_again` has the rest computed.
 
         Raises
         ------
@@ -150,7 +158,7 @@ class Tomo:
         CatalogError
             There is no such priority.
         """
-        return self._scan(run_uid).reconstruct(recipe, priority=priority)
+        return self._scan(run_uid).reconstruct(recipe, priority=priority, virtual=virtual)
 
     def batch(
         self,

@@ -38,7 +38,7 @@ class Action(StrEnum):
     RESUME = "resume"
     """Go on with it."""
     RETRY = "retry"
-    """Queue a failed or cancelled one again."""
+    """Queue a failed or cancelled one again, or a virtual one."""
 
 
 class PriorityRequest(Asked):
@@ -75,7 +75,7 @@ ACTIONS: Mapping[Action, Callable[[Any, str], object]] = {
 async def steer_reconstruction(
     run_uid: str, reconstruction_id: str, action: Action, caller: TheCaller, office: TheOffice
 ) -> ReconstructionSummary:
-    """Cancel, stop, pause or resume a reconstruction, or queue it again.
+    """Cancel, stop, pause or resume a reconstruction, or queue one that is finished or virtual.
 
     One that is being computed follows within a slab; the answer may still show it running.
     """

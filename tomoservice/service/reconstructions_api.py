@@ -51,6 +51,10 @@ class ReconstructionRequest(Asked):
     priority: JobPriority = JobPriority.NORMAL
     """`normal`, or `background`: after everything else."""
 
+    virtual: bool = False
+    """Whether it is described, but not queued: its volume can be read all the same, and only what somebody
+    reads is computed, until `retry` queues it."""
+
     @model_validator(mode="after")
     def _named(self) -> Self:
         if self.recipe_name == "":
@@ -76,7 +80,7 @@ async def list_reconstructions(
 async def create_reconstruction(
     run: TheRun, wanted: ReconstructionRequest, caller: TheCaller, office: TheOffice
 ) -> ReconstructionSummary:
-    """Queue a reconstruction of a scan."""
+    """Queue a reconstruction of a scan, or only describe it (`virtual`)."""
 
     def ask(root: Any) -> ReconstructionSummary:
         recipe = asked_recipe(root, wanted.recipe, wanted.recipe_name)
@@ -84,7 +88,12 @@ async def create_reconstruction(
             recipe = recipe.model_copy(update={"name": wanted.recipe_name.partition("@")[0]})
         priority = checked_priority(wanted.priority)
         node, _ = request_reconstruction(
-            root, run.run_uid, recipe, requested_by=caller.name, priority=priority
+            root,
+            run.run_uid,
+            recipe,
+            requested_by=caller.name,
+            priority=priority,
+            virtual=wanted.virtual,
         )
         return ReconstructionSummary.of(ReconstructionRecord.from_node(node))
 

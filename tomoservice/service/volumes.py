@@ -281,7 +281,8 @@ class VolumeAdapter(Adapter[ArrayStructure]):
         work = f"about {estimate:.0f} s of work"
         what = f"{len(missing)} of the {needed} slabs that this needs are missing, {work}"
         if not place.waits:
-            way_out = "Resume it" if place.state is State.PAUSED else "Queue the reconstruction"
+            queue = f"Queue the reconstruction (`tomoservice retry {place.path}`)"
+            way_out = "Resume it" if place.state is State.PAUSED else queue
             _refuse(UNPROCESSABLE, f"{place.path} is {place.state.value}: {what}. {way_out}, or {place.hint}")
         # They come before the rest of the volume from now on.
         self._adapters.readers.hurry(place.fill, place.order, missing, self._is_open)
