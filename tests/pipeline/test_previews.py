@@ -89,9 +89,9 @@ def test_moving_the_axis_costs_one_back_projection(scan: TomoScan) -> None:
     second = previewer.slice(moved, 10)
     assert second.timings_s.keys() == {"plan", "reconstruct", "finish"}
     assert not np.array_equal(first.image, second.image)
-    # Undo costs no more, and gives the same picture.
+    # Undo costs nothing, and gives the same picture.
     again = previewer.slice(recipe, 10)
-    assert again.timings_s.keys() == {"plan", "reconstruct", "finish"}
+    assert again.timings_s.keys() == {"plan", "finish"}
     assert np.array_equal(again.image, first.image)
 
 

@@ -1,6 +1,7 @@
 """Slices, planes, sinograms and projections for whoever turns knobs: what a change does not touch is kept.
 
-Moving the rotation axis costs one back-projection; another removal of stripes does not read the scan again.
+Moving the rotation axis costs one back-projection; another removal of stripes neither reads the scan again
+nor looks for outliers, and another removal of rings does not reconstruct.
 """
 
 from __future__ import annotations
@@ -24,16 +25,18 @@ from tomoservice.errors import CancelledError, InputError, RecipeError
 from tomoservice.pipeline.chain import Chain, plain_chain
 from tomoservice.pipeline.coarse import Across, coarser
 from tomoservice.pipeline.groundwork import Groundwork, ground_stages, lay_groundwork
+from tomoservice.pipeline.kept_blocks import BlockStore, KeptBlocks, Passage
 from tomoservice.pipeline.memory import memory_budget, piece_bytes
 from tomoservice.pipeline.options import slice_options
 from tomoservice.pipeline.plan import Plan
 from tomoservice.pipeline.prepare import Known, prepare
 from tomoservice.pipeline.preprocess import Preprocessor
 from tomoservice.pipeline.selection import select
-from tomoservice.pipeline.stages import Block, apply_steps
+from tomoservice.pipeline.stages import Block, MinusLog, Phase, Step
 from tomoservice.recipe import Recipe
 from tomoservice.recipe.stages.output import Output
 from tomoservice.recipe.stages.reconstruction import Iterative
+from tomoservice.recipe.stages.rings import NoRings
 from tomoservice.recon import get_reconstructor, preview
 from tomoservice.recon.base import ReconstructionPlan
 from tomoservice.recon.iterative.options import IterationControl
@@ -42,8 +45,6 @@ from tomoservice.scan import TomoScan
 
 Kept = TypeVar("Kept")
 BEFORE_AXIS = ("frames", "flat_field", "minus_log", "rotation_axis")
-BEFORE_SINOGRAM = ("frames", "flat_field", "outliers", "stripes", "phase", "minus_log", "beam_hardening")
-"""Stages that a corrected sinogram depends on, beside the tilt of the axis."""
 PLANS = 8
 """Geometries of the reconstruction that are kept."""
 ROWS_AT_ONCE = 16
@@ -88,9 +89,11 @@ class Previewer:
         cache = self._budget // CACHE_SHARE
         self._grounds: _Cache[Groundwork] = _Cache(count=4)
         self._axes: _Cache[AxisResult] = _Cache(count=16)
-        self._recorded: _Cache[Block] = _Cache(size=cache // 2, size_of=lambda block: block.sinograms.nbytes)
-        self._sinograms: _Cache[NDArray[np.float32]] = _Cache(size=cache // 4, size_of=lambda one: one.nbytes)
-        self._volumes: _Cache[NDArray[np.float32]] = _Cache(size=cache // 4, size_of=lambda one: one.nbytes)
+        self._recorded = BlockStore(cache // 4)
+        self._between = KeptBlocks(cache // 2)
+        self._roomy_bytes = cache // 4
+        self._slices: _Cache[NDArray[np.float32]] = _Cache(size=cache // 8, size_of=lambda one: one.nbytes)
+        self._volumes: _Cache[NDArray[np.float32]] = _Cache(size=cache // 8, size_of=lambda one: one.nbytes)
         self._plans: _Cache[ReconstructionPlan] = _Cache(count=PLANS)
 
     def slice(
@@ -130,17 +133,27 @@ class Previewer:
         watch = _Watch()
         plan = self._planned(recipe, watch, cancelled, device)
         _check_inside("z", z, plan.shape[0], recipe)
-        sinogram = self._sinograms_of(plan, (z, z + 1), watch, cancelled)
-        recon = self._recon(plan)
-        with watch("reconstruct"):
-            if isinstance(recon, IterativePlan):
-                slices = _reconstructed(recon, plan, sinogram, z, cancelled)
-            else:
-                first_row = plan.selection.first_row + z
-                slices = preview(recon, sinogram, plan.axes(z, z + 1), first_row=first_row)
+        slices = self._unfinished(plan, z, watch, cancelled)
         with watch("finish"):
-            (image,) = _finished(slices, plan)
+            (image,) = _finished(slices.copy(), plan)
         return _preview(np.ascontiguousarray(image), plan, watch)
+
+    def _unfinished(
+        self, plan: Plan, z: int, watch: _Watch, cancelled: Callable[[], bool] | None
+    ) -> NDArray[np.float32]:
+        """Return one slice (1, y, x) as the engine computes it; not to be modified."""
+        before = plan.resolved.changed(rings=NoRings(), output=Output())
+
+        def make() -> NDArray[np.float32]:
+            sinogram = self._through(plan, plan.chain, (z, z + 1), watch, cancelled)
+            recon = self._recon(plan)
+            with watch("reconstruct"):
+                if isinstance(recon, IterativePlan):
+                    return _reconstructed(recon, plan, sinogram, z, cancelled)
+                first_row = plan.selection.first_row + z
+                return preview(recon, sinogram, plan.axes(z, z + 1), first_row=first_row)
+
+        return self._slices.keep((before.hash, z, plan.device), make)
 
     def plane(
         self,
@@ -201,7 +214,7 @@ class Previewer:
 
     def _volume(self, plan: Plan, watch: _Watch, cancelled: Callable[[], bool] | None) -> NDArray[np.float32]:
         count = plan.shape[0]
-        sinograms = self._sinograms_of(plan, (0, count), watch, cancelled)
+        sinograms = self._through(plan, plan.chain, (0, count), watch, cancelled)
         recon = self._recon(plan)
         volume = np.empty(plan.shape, np.float32)
         # Slices that a method computes together stay together.
@@ -230,9 +243,10 @@ class Previewer:
         plan = self._planned(recipe, watch, cancelled)
         _check_inside("z", z, plan.shape[0], recipe)
         if corrected:
-            return _preview(self._sinograms_of(plan, (z, z + 1), watch, cancelled)[0].copy(), plan, watch)
-        block = self._block(plan, plan.chain.without_steps(), (z, z + 1), watch, cancelled)
-        return _preview(block.sinograms[0].copy(), plan, watch)
+            sinograms = self._through(plan, plan.chain, (z, z + 1), watch, cancelled)
+            return _preview(sinograms[0].copy(), plan, watch)
+        recorded = self._through(plan, plan.chain.without_steps(), (z, z + 1), watch, cancelled)
+        return _preview(recorded[0].copy(), plan, watch)
 
     def projection(self, recipe: Recipe, number: int, *, corrected: bool = True) -> Preview:
         """Return a projection (row, column) in full: raw counts, or line integrals after the flat field.
@@ -323,46 +337,57 @@ class Previewer:
 
         return self._grounds.keep(ground_stages(recipe).hash, lay)
 
-    def _sinograms_of(
-        self, plan: Plan, rows: tuple[int, int], watch: _Watch, cancelled: Callable[[], bool] | None
-    ) -> NDArray[np.float32]:
-        """Return the sinograms (row, angle, column) behind slices (start, stop); not to be modified."""
-        tilted = plan.resolved.rotation_axis if plan.tilt_deg else None
-        key = (_part(plan.resolved, BEFORE_SINOGRAM), tilted, rows)
-
-        def make() -> NDArray[np.float32]:
-            block = self._block(plan, plan.chain, rows, watch, cancelled)
-            copy = Block(block.sinograms.copy(), block.start)
-            done = apply_steps(plan.chain.steps, copy, rows, plan.selection, watch, cancelled)
-            return np.ascontiguousarray(done.sinograms)
-
-        return self._sinograms.keep(key, make)
-
-    def _block(
+    def _through(
         self,
         plan: Plan,
         chain: Chain,
         rows: tuple[int, int],
         watch: _Watch,
         cancelled: Callable[[], bool] | None,
-    ) -> Block:
-        """Return the rows around slices (start, stop), divided by the beam; not to be modified."""
-        selection = plan.selection
-        low, high = selection.rows_around(*rows, chain.margin)
-        key = (ground_stages(plan.resolved).hash, chain.minimum_transmission, low, high)
+    ) -> NDArray[np.float32]:
+        """Return sinograms (row, angle, column) of slices (start, stop) after a chain; not to be modified."""
+        least, steps = chain.minimum_transmission, chain.steps
+        if least is not None:
+            # Another first step does not read the scan again.
+            steps = (MinusLog(least), *steps)
+        known = ground_stages(plan.resolved).hash
 
-        def read() -> Block:
-            pre = Preprocessor(self.scan, selection, plan.beam, chain, piece_bytes(self._budget))
-            recorded = pre.recorded(
-                selection.detector_rows(low, high),
-                selection.columns,
-                selection.binning,
+        def read(held: tuple[int, int]) -> Block:
+            with self._recorded.turn((known, rows)):
+                block = self._recorded.find((known, rows), held)
+                if block is None:
+                    block = self._read(plan, held, watch, cancelled)
+                    self._recorded.put((known, rows), block, always=True)
+                return block
+
+        return self._between.through(
+            Passage(
+                known=known,
+                steps=steps,
+                known_steps=tuple(_known(step, plan.resolved) for step in steps),
+                rows=rows,
+                selection=plan.selection,
+                read=read,
                 timed=watch,
                 cancelled=cancelled,
+                most_bytes=self._roomy_bytes,
             )
-            return Block(recorded, low)
+        )
 
-        return self._recorded.keep(key, read)
+    def _read(
+        self, plan: Plan, rows: tuple[int, int], watch: _Watch, cancelled: Callable[[], bool] | None
+    ) -> Block:
+        """Return slices (start, stop) as transmissions, divided by the beam."""
+        selection = plan.selection
+        pre = Preprocessor(self.scan, selection, plan.beam, Chain(None), piece_bytes(self._budget))
+        recorded = pre.recorded(
+            selection.detector_rows(*rows),
+            selection.columns,
+            selection.binning,
+            timed=watch,
+            cancelled=cancelled,
+        )
+        return Block(recorded, rows[0])
 
     def _recon(self, plan: Plan) -> ReconstructionPlan:
         angles, width = plan.selection.angles_deg, plan.selection.width
@@ -471,6 +496,13 @@ def _preview(image: NDArray[np.float32], plan: Plan, watch: _Watch) -> Preview:
 def _part(recipe: Recipe, stages: tuple[str, ...]) -> str:
     content: dict[str, Any] = {name: getattr(recipe, name).model_dump(mode="json") for name in stages}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _known(step: Step, resolved: Recipe) -> object:
+    """Return what tells a step from others: itself, save for other scans that a phase is retrieved from."""
+    if isinstance(step, Phase):
+        return replace(step, sources=()), _part(resolved, ("phase",))
+    return step
 
 
 def _check_inside(name: str, number: int, count: int, recipe: Recipe) -> None:
