@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 from tiled.structures.core import Spec, StructureFamily
 
+from tiled_config.place import set_run
 from tiled_config.refusals import (
     CONFLICT,
     UNPROCESSABLE,
@@ -76,6 +77,7 @@ async def validate_reconstruction(
     except ValidationError as error:
         _refuse(*first_problem(error))
     completed["recipe_hash"] = checked_recipe_hash(names.RECONSTRUCTION_SPEC, completed)
+    before = {} if entry is None else await stored_metadata(entry)
     if entry is None:
         if record.priority not in ASKED_FOR:
             wanted = " or ".join(priority.value for priority in ASKED_FOR)
@@ -84,7 +86,8 @@ async def validate_reconstruction(
             wanted = " or ".join(state.value for state in INITIAL_STATES)
             _refuse("status.state", f"a new reconstruction is {wanted}, not {record.status.state.value}")
     else:
-        _check_change(await stored_metadata(entry), record)
+        _check_change(before, record)
+    set_run(names.RECONSTRUCTION_SPEC, completed, entry, before)
     if completed == metadata:
         return None
     # Tiled 0.2.20 stores what a validator returns when metadata is changed, but what the client sent when
@@ -109,7 +112,8 @@ async def validate_sweep(
         sweep = parse_sweep(metadata.get("sweep"))
     except RecipeError as error:
         _refuse("sweep", "; ".join(error.problems), kind=kind)
-    if entry is not None and (await stored_metadata(entry)).get("sweep") != metadata.get("sweep"):
+    before = {} if entry is None else await stored_metadata(entry)
+    if entry is not None and before.get("sweep") != metadata.get("sweep"):
         _refuse("sweep", "cannot be changed; make another sweep", CONFLICT, kind=kind)
     status = metadata.get("status", {})
     if not isinstance(status, Mapping):
@@ -128,6 +132,7 @@ async def validate_sweep(
         "labels": sweep.labels,
         "status": status,
     }
+    set_run(kind, completed, entry, before)
     if completed == metadata:
         return None
     metadata.update(completed)

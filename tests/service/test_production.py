@@ -28,6 +28,7 @@ from tiled.structures.core import Spec
 from tests.service.backends import WORKERS_PAGE, documented, documented_settings
 from tests.service.conftest import connected, pace, wait_for
 from tests.service.dask_processes import dask_workers
+from tests.service.plain_demo import READABLE_S, in_a_process_of_its_own
 from tests.service.scans import SmallScan, documents, publish, reconstructed
 from tomoservice.catalog.names import attempt_of
 from tomoservice.catalog.nodes import ensure_container, find_in_state
@@ -45,6 +46,8 @@ from tomoservice.settings import load_settings
 from tomoservice.store import SlabStore
 
 AT_15_5 = {"rotation_axis": {"method": "value", "value": 15.5}}
+LONG_AT_15_5 = {**AT_15_5, "reconstruction": {"method": "sirt", "iterations": 300}}
+"""Takes long enough for somebody to read it before it is done."""
 SMALL = SmallScan(columns=24, rows=16, angles=30, rotation_axis=15.5)
 CONDUCTORS = 8
 NODES = 4
@@ -125,6 +128,13 @@ def test_two_servers_a_conductor_and_two_workers_in_processes_of_their_own(
             disconnect(plain)
         assert np.array_equal(job.volume[:], reconstructed(SmallScan(), AT_15_5))
         assert np.array_equal(early, job.volume[1])
+        found = in_a_process_of_its_own(production.uri, production.api_key, uid, LONG_AT_15_5)
+        print(f"the volume was there after {found['volume_s']:.2f} s")  # noqa: T201
+        assert found["volume_s"] < READABLE_S
+        assert found["state_at_read"] in ("queued", "running")
+        assert found["shape"] == [SmallScan().rows, SmallScan().columns, SmallScan().columns]
+        assert found["is_a_picture"]
+        assert found["agree"]
         # Read where it lies, not through the service.
         assert len(job.node.refresh().metadata["provenance"]["raw_files"]) == 3
         tomo.root["processed", uid].delete(recursive=True, external_only=False)

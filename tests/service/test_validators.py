@@ -121,7 +121,7 @@ def test_recipe_and_record_cannot_be_made_to_disagree(run: Any) -> None:
         with pytest.raises(CatalogError, match="recipe: cannot be changed; ask for another") as caught:
             change(node, recipe=other)
         assert caught.value.__cause__.response.status_code == 409  # type: ignore[union-attr]
-    change(node, resolved_recipe={"axis": 4.0}, provenance={"machine": "a"}, raw_uid="x")
+    change(node, resolved_recipe={"axis": 4.0}, provenance={"machine": "a"})
     change(node, status={"state": "done"}, provenance={"machine": "b"})
     for wrong in (
         {"recipe": other},

@@ -18,6 +18,7 @@ from tiled.validation_registration import ValidationRegistry
 
 from tiled_config.access import define_tags
 from tiled_config.guard import guard, refuse
+from tiled_config.place import KnownPlace
 from tiled_config.streaming import keep_little
 from tomoservice.catalog import names
 from tomoservice.catalog.states import State
@@ -136,6 +137,7 @@ def make_app(
     app = build_app(**arguments)
     app.state.tomoservice = office
     app.add_exception_handler(RuntimeError, refuse)
+    app.add_middleware(KnownPlace)
     explain_errors(app)
     app.mount(PATH, page_application())
     return app
