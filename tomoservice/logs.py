@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import os
 import warnings
@@ -17,12 +18,14 @@ FILES = 5
 def start_logging(path: Path | None = None) -> None:
     """Log to standard error and, if there is a path, to a file, which is renamed when it is full.
 
+    Tracebacks of what is no more than a warning stand in the file alone.
     Replaces what has been set up before, but for a wish to hear everything.
     """
     wanted = logging.getLogger().level
     level = wanted if wanted == logging.DEBUG else logging.INFO
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if path is not None:
+        handlers[0].setFormatter(_Brief(FORMAT))
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8"))
     logging.basicConfig(level=level, format=FORMAT, handlers=handlers, force=True)
@@ -46,6 +49,18 @@ def quiet_libraries() -> None:
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "warning")
     # Tiled says its version, twice.
     logging.getLogger("tiled.server.app").addFilter(_is_worth_a_line)
+
+
+class _Brief(logging.Formatter):
+    """Leaves out the tracebacks of warnings: the message says it all to whoever sits at the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as text."""
+        if record.levelno < logging.ERROR and record.exc_info:
+            # The file's turn is still to come.
+            record = copy.copy(record)
+            record.exc_info = record.exc_text = None
+        return super().format(record)
 
 
 def _is_no_cancellation(record: logging.LogRecord) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from tomoservice.client import Job, Tomo
 from tomoservice.conductor.job import store_folder
 from tomoservice.conductor.loop import Conductor
 from tomoservice.errors import CatalogError, RecipeError
+from tomoservice.logs import start_logging
 from tomoservice.recipe import parse_recipe
 from tomoservice.service.running import RunningService
 from tomoservice.settings import Settings, load_settings
@@ -41,6 +44,24 @@ def run_in_thread(conductor: Conductor) -> threading.Thread:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tomoservice.conductor.watch.LOOK_S", 0.1)
+
+
+@pytest.fixture
+def log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Path]:
+    """What the process of a conductor logs to; this one does meanwhile."""
+    del capsys
+    root, path = logging.getLogger(), tmp_path / "conductor.log"
+    level = root.level
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setenv("DASK_LOGGING__DISTRIBUTED", "warning")
+    start_logging(path)
+    ours = root.handlers[:]
+    yield path
+    root.setLevel(level)
+    for handler in ours:
+        handler.close()
 
 
 def markers(job: Job, settings: Settings) -> dict[int, SlabMarker]:
@@ -209,7 +230,11 @@ def test_a_raw_file_that_is_away_for_a_while_is_waited_for(
 
 
 def test_a_bug_fails_the_reconstruction_and_not_the_conductor(
-    tomo: Tomo, publish_run: Callable[..., str], conductor: Conductor, monkeypatch: pytest.MonkeyPatch
+    tomo: Tomo,
+    publish_run: Callable[..., str],
+    conductor: Conductor,
+    log: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job = tomo.reconstruct(publish_run(), AT_15_5)
 
@@ -219,7 +244,33 @@ def test_a_bug_fails_the_reconstruction_and_not_the_conductor(
     monkeypatch.setattr("tomoservice.compute.workbench.prepare", buggy)
     assert conductor.step()
     assert job.state is State.FAILED
-    assert "unexpected ZeroDivisionError: oops; the traceback is in the log" in job.status.message
+    where = f"the traceback is in the log on {socket.gethostname()}, search for {job.path}"
+    assert f"unexpected ZeroDivisionError: oops; {where}" in job.status.message
+    found = log.read_text()[log.read_text().index(job.path) :]
+    assert re.search(
+        r"unexpected error\nTraceback .*, in buggy\n.*ZeroDivisionError: oops\n", found, re.DOTALL
+    )
+    assert found.count("ZeroDivisionError: oops\n") == 1
+
+
+def test_the_log_has_the_traceback_of_what_is_expected_too(
+    tomo: Tomo,
+    publish_run: Callable[..., str],
+    conductor: Conductor,
+    log: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job = tomo.reconstruct(publish_run(), {"rotation_axis": {"method": "value", "value": 400.0}})
+    assert conductor.step()
+    assert job.state is State.FAILED
+    failed = f"{job.path}: failed: {job.status.message}\n"
+    written, said = log.read_text(), capsys.readouterr().err
+    cause = written[written.index(failed) + len(failed) :]
+    assert cause.startswith("Traceback (most recent call last):\n")
+    assert re.search(r", in check_inside\n.*\ntomoservice\.errors\.\w+: .*400", cause, re.DOTALL)
+    # The terminal is for people, who have the message.
+    assert failed in said
+    assert "Traceback" not in said
 
 
 def test_a_run_that_is_not_there_cannot_be_asked_for(tomo: Tomo) -> None:

@@ -259,18 +259,18 @@ class Conductor:
             if self._is_deleted(claim):
                 logger.warning("%s: given up, it has been deleted", claim.path)
             else:
-                self._give_up(writer, str(error))
+                self._give_up(writer, str(error), error)
         except ServiceUnavailableError:
             # Only while stopping; the lease runs out and another conductor goes on.
             raise
         except TomoserviceError as error:
-            self._give_up(writer, str(error))
+            self._give_up(writer, str(error), error)
         except Exception as error:
             logger.exception("%s: attempt %d: unexpected error", claim.path, claim.attempt)
             self._give_up(
                 writer,
-                f"unexpected {type(error).__name__}: {error}; the traceback is in {self._log_file}, "
-                f"search for {claim.path}",
+                f"unexpected {type(error).__name__}: {error}; the traceback is in {self._log_file} on "
+                f"{self._worker.host}, search for {claim.path}",
             )
 
     def _drive(self, writer: ReconstructionWriter) -> None:
@@ -280,7 +280,7 @@ class Conductor:
         try:
             check_reconstruction(node)
         except CatalogError as error:
-            self._record_failure(writer, partial(writer.reject, str(error)), str(error))
+            self._record_failure(writer, partial(writer.reject, str(error)), str(error), error)
             return
         record = ReconstructionRecord.from_node(node)
         if record.metadata.wanted_follow_ups:
@@ -390,12 +390,21 @@ class Conductor:
         self._persist(end)
         self._persist(writer.claim.release)
 
-    def _give_up(self, writer: ReconstructionWriter, message: str) -> None:
-        self._record_failure(writer, partial(writer.end, State.FAILED, message), message)
+    def _give_up(
+        self, writer: ReconstructionWriter, message: str, cause: TomoserviceError | None = None
+    ) -> None:
+        self._record_failure(writer, partial(writer.end, State.FAILED, message), message, cause)
 
-    def _record_failure(self, writer: ReconstructionWriter, record: Callable[[], None], message: str) -> None:
+    def _record_failure(
+        self,
+        writer: ReconstructionWriter,
+        record: Callable[[], None],
+        message: str,
+        cause: TomoserviceError | None,
+    ) -> None:
         path = writer.claim.path
-        logger.warning("%s: failed: %s", path, message)
+        # A message for users may not say enough to whoever looks after the service.
+        logger.warning("%s: failed: %s", path, message, exc_info=cause)
         try:
             self._persist(record)
             self._persist(writer.claim.release)
