@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import numpy as np
@@ -20,6 +21,7 @@ from zarr.storage import ObjectStore
 
 from tests.service.conftest import connected, wait_for
 from tests.service.scans import FOURIER, SLOW, SmallScan, documents, publish, reconstructed
+from tomoservice.catalog.claims import Worker, try_claim
 from tomoservice.catalog.transport import disconnect
 from tomoservice.service.running import RunningService
 from tomoservice.store import SlabMarker, SlabStore, folder_of
@@ -38,10 +40,12 @@ def root(service: RunningService) -> Iterator[Any]:
 def create(root: Any, slow_run: str, request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Create a reconstruction as a client does that has nothing but Tiled."""
 
-    def run(state: str, recipe: dict[str, Any] = FOURIER, key: str | None = None) -> Any:
-        if slow_run not in root["processed"]:
-            root["processed"].create_container(slow_run)
-        return root["processed", slow_run].create_container(
+    def run(
+        state: str, recipe: dict[str, Any] = FOURIER, key: str | None = None, run_uid: str = slow_run
+    ) -> Any:
+        if run_uid not in root["processed"]:
+            root["processed"].create_container(run_uid)
+        return root["processed", run_uid].create_container(
             key or request.node.name.replace("test_", "")[:60],
             metadata={"recipe": recipe, "status": {"state": state}},
             specs=[Spec("TomoReconstruction", version="1")],
@@ -136,16 +140,23 @@ def test_a_node_that_is_created_again_shows_nothing_of_the_one_before(
     assert np.array_equal(second["volume"][130], image)
 
 
+@pytest.mark.parametrize("version", [2, 3])
 def test_zarr_clients_read_it_too(
-    service: RunningService, create: Callable[..., Any], truth: np.ndarray
+    service: RunningService, create: Callable[..., Any], truth: np.ndarray, version: Literal[2, 3]
 ) -> None:
-    node = create("virtual")
+    node = create("virtual", key=f"zarr-{version}")
     volume_of(node)
-    address = f"{service.uri}/zarr/v3/{'/'.join(node.path_parts)}/volume"
+    address = f"{service.uri}/zarr/v{version}/{'/'.join(node.path_parts)}/volume"
     plain = HTTPStore.from_url(address, client_options={"allow_http": True})
-    array = zarr.open_array(ObjectStore(plain, read_only=True), mode="r", zarr_format=3)
+    array = zarr.open_array(ObjectStore(plain, read_only=True), mode="r", zarr_format=version)
+    assert (array.shape, array.dtype) == (truth.shape, truth.dtype)
     assert np.array_equal(array[65], truth[65])
     assert list(markers(service, node)) == [1]
+    # Across slabs, and in the parts that a chunk leaves at the far edge, as the other route has it.
+    answer = ask(service, node, "60:70,30:,:90", format="application/octet-stream")
+    assert answer.content == np.ascontiguousarray(array[60:70, 30:, :90]).tobytes()
+    assert answer.content == truth[60:70, 30:, :90].tobytes()
+    assert sorted(markers(service, node)) == [0, 1]
 
 
 def test_a_picture_of_a_slice(service: RunningService, create: Callable[..., Any]) -> None:
@@ -166,6 +177,24 @@ def test_wrong_slices_are_refused_before_anything_is_computed(
     assert answer.status_code == 400
     assert "does not fit a volume of shape (384, 96, 96)" in answer.json()["detail"]
     assert markers(service, node) == {}
+
+
+def test_what_one_answer_cannot_hold_is_refused_before_anything_is_computed(
+    service: RunningService, create: Callable[..., Any]
+) -> None:
+    with connected(service) as tomo:
+        large = SmallScan(columns=512, rows=320, angles=8, rotation_axis=255.5)
+        uid = publish(tomo.raw, documents(large, service.data.parent / "raw"))
+    node = create("virtual", {"rotation_axis": {"method": "value", "value": 255.5}}, run_uid=uid)
+    assert volume_of(node).shape == (320, 512, 512)
+    for part in ("", ":,:,:", ":,::-1"):
+        answer = ask(service, node, part)
+        assert answer.status_code == 400
+        detail = answer.json()["detail"]
+        assert "is 336 MB, more than the 300 MB that one answer may hold; ask for it in parts" in detail
+    assert markers(service, node) == {}
+    assert ask(service, node, "300:302").status_code == 200
+    assert list(markers(service, node)) == [4]
 
 
 def test_eight_readers_of_one_slice_have_it_computed_once(
@@ -211,6 +240,29 @@ def test_a_plane_of_a_queued_volume_says_when_to_ask_again(
     if answer.status_code != 200:
         assert answer.status_code == 422
         assert "is cancelled (cancelled by a user)" in answer.json()["detail"]
+
+
+def test_what_was_put_off_is_computed_in_the_order_in_which_it_was_asked_for(
+    service: RunningService, create: Callable[..., Any]
+) -> None:
+    # Iterations take long enough for the second question to come before the first slab is done.
+    node = create(
+        "virtual", {**FOURIER, "reconstruction": {"method": "sirt", "iterations": 2}}, key="put-off"
+    )
+    volume_of(node)
+    # No conductor takes it, so whatever there is of it has been computed for readers.
+    claim = try_claim(node, Worker(), 300.0)
+    assert claim is not None
+    node.update_metadata({"status": {"state": "queued"}})
+    for part in ("192:,48", ":192,48"):
+        assert ask(service, node, part).status_code == 429, part
+    wait_for(lambda: len(markers(service, node)) == 6, 120)
+    assert {marker.attempt for marker in markers(service, node).values()} == {0}
+    files = (folder_of(service.data / "volumes", *node.path_parts[-2:]) / "slabs").glob("*.json")
+    written = sorted(files, key=lambda file: file.stat().st_mtime_ns)
+    assert [json.loads(file.read_text())["index"] for file in written] == [3, 4, 5, 0, 1, 2]
+    assert ask(service, node, ":,48").status_code == 200
+    node.delete(recursive=True, external_only=False)
 
 
 def test_a_recipe_that_does_not_fit_the_scan_fails(root: Any, create: Callable[..., Any]) -> None:

@@ -72,6 +72,7 @@ class Readers:
         self._tasks: dict[tuple[str, int, Priority], asyncio.Task[object]] = {}
         self._turns = asyncio.Semaphore(MOST_AT_ONCE)
         self._hurrying: dict[str, asyncio.Task[None]] = {}
+        self._hurried: dict[str, dict[int, Callable[[], Awaitable[bool]]]] = {}
         self._closed = False
 
     @property
@@ -124,6 +125,8 @@ class Readers:
     ) -> None:
         """Have slabs computed before the rest of the volume, one after the other.
 
+        Those that are asked for while others of the same volume are hurried follow these.
+
         Parameters
         ----------
         task, order
@@ -133,22 +136,28 @@ class Readers:
         wanted
             Asked before each whether the volume is still to be computed.
         """
+        # Whoever asked last knows best: the node may have been created again meanwhile.
+        self._hurried.setdefault(order.key, {}).update(dict.fromkeys(slabs, wanted))
         if order.key not in self._hurrying:
-            hurrying = asyncio.create_task(self._hurry(task, order, slabs, wanted))
-            self._hurrying[order.key] = hurrying
-            hurrying.add_done_callback(lambda _: self._hurrying.pop(order.key, None))
+            self._hurrying[order.key] = asyncio.create_task(self._hurry(task, order))
 
-    async def _hurry(
-        self, task: Fill, order: Order, slabs: Sequence[int], wanted: Callable[[], Awaitable[bool]]
-    ) -> None:
-        for slab in slabs:
-            if self._closed or not await wanted():
-                return
-            try:
+    async def _hurry(self, task: Fill, order: Order) -> None:
+        hurried = self._hurried[order.key]
+        try:
+            while hurried and not self._closed:
+                slab, wanted = next(iter(hurried.items()))
+                if not await wanted():
+                    for other in [number for number, asked in hurried.items() if asked is wanted]:
+                        del hurried[other]
+                    continue
                 await asyncio.shield(self._begin(task, order, slab, Priority.LIVE))
-            except TomoserviceError as error:
-                logger.info("%s: slab %d: %s", order.folder, slab, error)
-                return
+                # Until now, so that nobody who asks for it again has it done twice.
+                del hurried[slab]
+        except TomoserviceError as error:
+            logger.info("%s: slab %d: %s", order.folder, slab, error)
+        finally:
+            # With nothing in between: what is asked for from here on begins anew.
+            del self._hurried[order.key], self._hurrying[order.key]
 
     async def join(self) -> None:
         """Connect to whoever computes as soon as there is somebody, so that no reader waits for that."""
