@@ -16,6 +16,7 @@ from tests.service.scans import FOURIER, SLOW, SmallScan
 from tomoservice.catalog.transport import NotFoundError
 from tomoservice.client import Picture, Scan, Tomo
 from tomoservice.errors import CatalogError, RecipeError
+from tomoservice.recipe.shortened import StageName
 from tomoservice.service.running import RunningService
 
 Z = 200
@@ -65,6 +66,16 @@ def test_sinograms_and_projections(scan: Scan) -> None:
     assert np.abs(scan.sinogram(Z, corrected=False).image - sinogram.image).max() < 1e-4
 
 
+def test_what_one_stage_does(scan: Scan) -> None:
+    recipe = {**FOURIER, "stripes": {"method": "sorting"}}
+    for look in (scan.sinogram, scan.preview):
+        without = look(Z, recipe=FOURIER).image
+        assert np.array_equal(look(Z, recipe=recipe, after="flat_field").image, without)
+        after = look(Z, recipe=recipe, after=StageName.STRIPES).image
+        assert np.array_equal(after, look(Z, recipe=recipe).image)
+        assert not np.array_equal(after, without)
+
+
 def test_the_axis_is_found_and_used(scan: Scan, truth: np.ndarray) -> None:
     axis = scan.find_axis()
     assert abs(axis.value - 47.5) < 0.25
@@ -107,6 +118,7 @@ def test_a_scan_finds_what_was_made_of_it(scan: Scan, service: RunningService) -
         (lambda scan: scan.preview(384), "got 384, but this recipe gives 0 to 383"),
         (lambda scan: scan.preview(rotation_axis=400.0), "400"),
         (lambda scan: scan.preview(0, view="inside"), "inside"),
+        (lambda scan: scan.preview(0, after="polishing"), "polishing.*'flat_field'"),
         (lambda scan: scan.find_axis("guessing"), "guessing"),
         (lambda scan: scan.sweep("rotation_axis", 1, 2), r"values: got 1, 2, want first, last and step"),
         (lambda scan: scan.sweep("rotation_axis"), r"values: got none, want"),

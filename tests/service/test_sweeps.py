@@ -144,6 +144,21 @@ def test_pictures_go_by_the_quota_and_the_folder_with_the_node(
     assert made(service, views[1]) == {0, 1}
 
 
+def test_a_part_of_the_slice(tomo: Tomo, slow_run: str, truth: np.ndarray) -> None:
+    scan = tomo.scans[slow_run]
+    part = tomo.sweep(
+        *(slow_run, "rotation_axis", [47.0, 47.5]), recipe=FOURIER, z=Z, rows=(20, 60), columns=(30, None)
+    )
+    assert part.images.shape == (2, 40, 66)
+    assert np.abs(part[1] - truth[Z, 20:60, 30:]).max() < 1e-3 * np.abs(truth[Z]).max()
+    likewise = scan.sweep("rotation_axis", [47.5], recipe=FOURIER, z=Z, columns=(np.int64(30), 40))
+    assert np.array_equal(likewise.images[0, 20:60], part[1][:, :10])
+    with pytest.raises(RecipeError, match=r"rows: got 20, want the first and .* \(\(20, 60\)\)"):
+        scan.sweep("rotation_axis", [47.5], rows=20)  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match=r"columns: .*stop \(20\) must be greater than start \(60\)"):
+        scan.sweep("rotation_axis", [47.5], columns=(60, 20))
+
+
 def test_ring_filters_side_by_side(tomo: Tomo, slow_run: str) -> None:
     stages = [{"method": "none"}, {"method": "sorting"}]
     sweep = tomo.sweep(slow_run, "stripes", stages, recipe=FOURIER, z=Z)

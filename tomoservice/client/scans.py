@@ -26,10 +26,11 @@ from tomoservice.client.job_table import counted_states
 from tomoservice.client.jobs import Job, job_list
 from tomoservice.client.pictures import AxisSearch, Picture
 from tomoservice.client.recipes import RecipeLike, Recipes
-from tomoservice.client.sweeps import SweepView, checked_values, spread
+from tomoservice.client.sweeps import Span, SweepView, as_range, checked_values, spread
 from tomoservice.client.tables import Table
 from tomoservice.errors import RecipeError, TomoserviceError
 from tomoservice.recipe import Recipe, parse_sweep
+from tomoservice.recipe.shortened import StageName
 from tomoservice.recipe.stages.rotation_axis import AxisValue
 from tomoservice.sources import open_run
 from tomoservice.sources.summary import ScanSummary, StackSummary, describe
@@ -158,6 +159,7 @@ class Scan:
         recipe: RecipeLike = "default",
         rotation_axis: float | AxisSearch | None = None,
         view: str = "slice",
+        after: StageName | str | None = None,
         max_width: int | None = None,
     ) -> Picture:
         """Return one slice by a recipe, made now; a notebook shows it.
@@ -176,6 +178,11 @@ class Scan:
         view : str
             ``slice``, ``sinogram``, ``recorded-sinogram``, ``projection`` or ``recorded-projection``; ``xz``
             or ``yz`` for a plane along the rotation axis, of larger voxels.
+        after : StageName or str, optional
+            Stage of the recipe after which to look at a slice or sinogram: ``flat_field``, ``outliers``,
+            ``stripes``, ``phase``, ``beam_hardening``, ``reconstruction`` or ``rings``. Optional stages that
+            follow are left out. What stands before a stage is what comes after the one before it. By default,
+            all of them.
         max_width : int, optional
             Columns of the picture, at most; pixels are averaged until it is so. By default all of them, of
             planes 256.
@@ -183,13 +190,19 @@ class Scan:
         Raises
         ------
         CatalogError
-            The recipe does not fit the scan, or there is no such slice; says which there are.
+            The recipe does not fit the scan, or there is no such slice or stage; says which there are.
         ServiceUnavailableError
             Nobody computes.
         """
         chosen = self._recipe(recipe, rotation_axis)
         number = self._middle(chosen, view) if z is None else z
-        content = {"recipe": chosen.dump(), "view": view, "number": number, "max_width": max_width}
+        content = {
+            "recipe": chosen.dump(),
+            "view": view,
+            "number": number,
+            "after": after,
+            "max_width": max_width,
+        }
         answer = ask(
             self._root, f"scans/{self.uid}/preview", content, f"previewing {view} {number} of {self}"
         )
@@ -206,7 +219,12 @@ class Scan:
         )
 
     def sinogram(
-        self, z: int | None = None, *, recipe: RecipeLike = "default", corrected: bool = True
+        self,
+        z: int | None = None,
+        *,
+        recipe: RecipeLike = "default",
+        corrected: bool = True,
+        after: StageName | str | None = None,
     ) -> Picture:
         """Return the sinogram (angle, column) behind a slice.
 
@@ -218,8 +236,11 @@ class Scan:
             What was done to it.
         corrected : bool
             Whether all stages have been applied, or just the flat field and the logarithm.
+        after : StageName or str, optional
+            The last stage that is applied, as `preview` takes it.
         """
-        return self.preview(z, recipe=recipe, view="sinogram" if corrected else "recorded-sinogram")
+        view = "sinogram" if corrected else "recorded-sinogram"
+        return self.preview(z, recipe=recipe, view=view, after=after)
 
     def projection(
         self, number: int | None = None, *, recipe: RecipeLike = "default", corrected: bool = True
@@ -290,7 +311,13 @@ class Scan:
         )
 
     def sweep(
-        self, parameter: str, *values: Any, recipe: RecipeLike = "default", z: int | None = None
+        self,
+        parameter: str,
+        *values: Any,
+        recipe: RecipeLike = "default",
+        z: int | None = None,
+        rows: Span | None = None,
+        columns: Span | None = None,
     ) -> SweepView:
         """Make one slice by several recipes that differ in one thing.
 
@@ -304,6 +331,11 @@ class Scan:
             What all of them share.
         z : int, optional
             Slice of the volume; the middle one by default.
+        rows : (int, int), optional
+            Rows of the slice that are shown: the first, and the first that is not shown any more, or None for
+            all that follow. By default all rows.
+        columns : (int, int), optional
+            Columns of the slice that are shown, likewise.
 
         Returns
         -------
@@ -313,7 +345,7 @@ class Scan:
         Raises
         ------
         RecipeError
-            A value does not fit the recipe.
+            A value does not fit the recipe, or rows or columns are no such pair; says why.
         """
         chosen = Recipes(self._root).resolve(recipe)
         content = {
@@ -321,6 +353,8 @@ class Scan:
             "parameter": parameter,
             "values": _values(values),
             "z": self._middle(chosen, "slice") if z is None else z,
+            "rows": as_range("rows", rows),
+            "columns": as_range("columns", columns),
         }
         node, _ = request_sweep(self._root, self.uid, parse_sweep(content), requested_by=getpass.getuser())
         return SweepView(node)

@@ -33,6 +33,9 @@ SHOWN = 12
 THUMBNAIL = 256
 """Pixels across each of them, at most."""
 
+Span = tuple[int, int | None]
+"""The first pixel that is shown and the first that is not any more, or None for all that follow."""
+
 
 class SweepView(NodeView):
     """One slice by several recipes that differ in one thing; a notebook shows the pictures side by side.
@@ -220,6 +223,26 @@ def spread(start: float, stop: float, step: float) -> list[float]:
         raise RecipeError(f"no values from {start:g} to {stop:g} in steps of {step:g}", name="sweep")
     count = int(np.floor((stop - start) / step + 1e-9)) + 1
     return [float(value) for value in np.round(start + step * np.arange(count), 9)]
+
+
+def as_range(name: str, span: Span | None) -> dict[str, int | None]:
+    """Return what a sweep calls rows or columns.
+
+    Raises
+    ------
+    RecipeError
+        It is no pair.
+    """
+    if span is None:
+        return {}
+    try:
+        start, stop = checked_values(span)
+    except (TypeError, ValueError):
+        raise RecipeError(
+            f"{name}: got {span!r}, want the first and the first that is not shown any more ((20, 60))",
+            name="sweep",
+        ) from None
+    return {"start": start, "stop": stop}
 
 
 def checked_values(values: Sequence[Any]) -> list[Any]:

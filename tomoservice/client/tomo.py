@@ -29,7 +29,7 @@ from tomoservice.client.live import LiveViews
 from tomoservice.client.recipes import RecipeLike, Recipes
 from tomoservice.client.scan_list import Scans
 from tomoservice.client.scans import Scan
-from tomoservice.client.sweeps import SweepView
+from tomoservice.client.sweeps import Span, SweepView
 from tomoservice.client.tables import Table
 
 
@@ -234,7 +234,7 @@ class Tomo:
         """
         return ingest(self._root, Path(path), ScanFacts.checked(facts), copy_to=copy_to).run_uid
 
-    def sweep(
+    def sweep(  # noqa: PLR0913 - what is compared of which run, and where one looks at it
         self,
         run_uid: str,
         parameter: str,
@@ -242,6 +242,8 @@ class Tomo:
         *,
         recipe: RecipeLike = "default",
         z: int = 0,
+        rows: Span | None = None,
+        columns: Span | None = None,
     ) -> SweepView:
         """Make one slice by several recipes that differ in one thing.
 
@@ -257,6 +259,11 @@ class Tomo:
             What all of them share.
         z : int
             Slice of the volume.
+        rows : (int, int), optional
+            Rows of the slice that are shown: the first, and the first that is not shown any more, or None for
+            all that follow. By default all rows.
+        columns : (int, int), optional
+            Columns of the slice that are shown, likewise.
 
         Returns
         -------
@@ -268,9 +275,10 @@ class Tomo:
         NotFoundError
             There is no such run.
         RecipeError
-            A value does not fit the recipe.
+            A value does not fit the recipe, or rows or columns are no such pair; says why.
         """
-        return self._scan(run_uid).sweep(parameter, values, recipe=recipe, z=z)
+        scan = self._scan(run_uid)
+        return scan.sweep(parameter, values, recipe=recipe, z=z, rows=rows, columns=columns)
 
     def reconstructions(self, run_uid: str) -> Table[Job]:
         """Return the reconstructions of a run, oldest first."""
