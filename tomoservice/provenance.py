@@ -21,7 +21,7 @@ from tomoservice.threads import available_threads
 
 if TYPE_CHECKING:
     from tomoservice.pipeline.plan import Plan
-    from tomoservice.scan import TomoScan
+    from tomoservice.scan import TomoScan, UnseenFrames
 
 CUPY = ("cupy-cuda12x", "cupy-cuda13x", "cupy")
 PACKAGES = ("tomoservice", "numpy", "scipy", "finufft", "astra-toolbox", *CUPY, "h5py", "zarr", "tiled")
@@ -87,6 +87,7 @@ def describe_origin(scan: TomoScan) -> dict[str, Any]:
         "run_uid": scan.origin.run_uid,
         **({"references": dict(scan.origin.references)} if scan.origin.references else {}),
         "files": list(scan.origin.files),
+        **({"unseen": [_unseen(frames) for frames in scan.origin.unseen]} if scan.origin.unseen else {}),
         "shape": list(scan.shape),
         "sample_name": scan.sample_name,
         "energy_kev": scan.energy_kev,
@@ -98,6 +99,16 @@ def describe_origin(scan: TomoScan) -> dict[str, Any]:
             else {}
         ),
         **({"volumes": _volumes(scan)} if scan.volumes else {}),
+    }
+
+
+def _unseen(frames: UnseenFrames) -> dict[str, Any]:
+    """Return which frames came through Tiled, as plain JSON types."""
+    return {
+        "name": frames.name,
+        "files": list(frames.files),
+        "dataset": frames.dataset,
+        "recorded": [dict(file) for file in frames.recorded],
     }
 
 

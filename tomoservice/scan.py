@@ -43,6 +43,20 @@ class Frames(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class UnseenFrames:
+    """Frames of a run that come through Tiled, and not from their files."""
+
+    name: str
+    """Stream and data key."""
+    files: tuple[str, ...] = ()
+    """Their files where they were written; none if Tiled holds the frames itself."""
+    dataset: str = ""
+    """Data set in each HDF5 file."""
+    recorded: tuple[Mapping[str, Any], ...] = ()
+    """What the run itself says of its files, if it does: path, size, time of last change, SHA-256."""
+
+
+@dataclass(frozen=True, slots=True)
 class ScanOrigin:
     """Where a scan came from, for the record that goes with every result."""
 
@@ -58,6 +72,8 @@ class ScanOrigin:
     """Raw files behind the scan, as far as they are visible from here."""
     references: Mapping[str, str] = field(default_factory=dict)
     """Uids of other Bluesky runs that frames are of, by what they are (flats, darks)."""
+    unseen: tuple[UnseenFrames, ...] = ()
+    """Frames that come through Tiled, so that nothing is known of their files."""
 
 
 @dataclass(frozen=True, slots=True)

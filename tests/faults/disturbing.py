@@ -125,10 +125,15 @@ class Treatment:
         return str((self.patient.site.metadata(f"{self.path}/progress") or {}).get("stage", ""))
 
     def raw_files(self) -> list[Any]:
-        """Return the raw files that were read directly."""
+        """Return the raw files, with their checksums."""
+        found: list[Any] = self.provenance()["raw_files"]
+        return found
+
+    def provenance(self) -> dict[str, Any]:
+        """Return how the volume was made."""
         metadata = self.patient.site.metadata(self.path)
         assert metadata is not None
-        found: list[Any] = metadata["provenance"]["raw_files"]
+        found: dict[str, Any] = metadata["provenance"]
         return found
 
     def wait_for_slabs(self, count: int = 1) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import subprocess
@@ -121,7 +122,12 @@ def test_a_worker_that_sees_no_raw_files_reads_through_the_service(
             treatment = patient.ask()
             treatment.follow()
             row.again.append(treatment.again)
-            assert treatment.raw_files() == []
+            # Whoever sees them has looked at them: the conductor.
+            files = patient.site.raw.glob(f"{patient.uid}_*.h5")
+            seen = {file["path"]: file["sha256"] for file in treatment.raw_files()}
+            assert seen == {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+            # It was not the worker that read them.
+            assert treatment.provenance()["scan"]["files"] == []
         finally:
             patient.site.stop_one("blind-0")
             patient.site.start("worker-0")

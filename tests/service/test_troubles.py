@@ -306,7 +306,10 @@ def test_files_outside_the_readable_folders_are_left_to_the_service(
     confined.close()
     metadata = job.node.refresh().metadata
     assert metadata["status"]["state"] == ("done" if served else "failed")
-    assert not metadata.get("provenance", {}).get("raw_files")
+    provenance = metadata.get("provenance", {})
+    assert not provenance.get("raw_files")
+    # Nobody may take them for unchanged.
+    assert len(provenance.get("raw_files_unseen", ())) == (3 if served else 0)
 
 
 def test_a_wrong_key_ends_the_conductor_with_a_reason(

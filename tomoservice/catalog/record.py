@@ -80,6 +80,8 @@ class RawFile(BaseModel):
     """When it was last written, ISO 8601."""
     sha256: str
     """Checksum of its content."""
+    recorded_by: str = ""
+    """`run` if it is what the run says of it, and nobody looked at the file."""
 
 
 class RerunOf(BaseModel):
@@ -91,6 +93,8 @@ class RerunOf(BaseModel):
     """Path of its node."""
     raw_files: tuple[RawFile, ...] = ()
     """What it was made from."""
+    raw_files_unseen: tuple[str, ...] = ()
+    """Frames of whose files no checksum is known, in words."""
     volume_checksum: str
     """Checksum of its volume."""
     software: dict[str, str] = Field(default_factory=dict)

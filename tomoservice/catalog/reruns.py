@@ -1,7 +1,8 @@
 """Doing a reconstruction again, from the same raw data by the same values: does it come out the same?
 
 A rerun is a reconstruction whose recipe is the resolved one of another, and whose metadata say of which. The
-conductor refuses it unless the raw files have the checksums they had; the volumes have checksums, too.
+conductor refuses it unless somebody sees the raw files, and they have the checksums they had; the volumes
+have checksums, too.
 """
 
 from __future__ import annotations
@@ -30,6 +31,14 @@ AGREEMENT = "1e-5"
 """How well the volumes of other processors, devices or versions agree, as part of the largest value."""
 MACHINE = ("device", "processor", "architecture")
 """What of a machine may change the last bits."""
+UNKNOWN_HINT = (
+    "Ask for a new reconstruction instead of a rerun; for one that can be repeated, let the workers or the "
+    "conductor see the raw files (below a folder of service.raw_folders)"
+)
+UNSEEN_HINT = (
+    "Let the workers or the conductor see the raw files (below a folder of service.raw_folders), or ask for "
+    "a new reconstruction instead of a rerun"
+)
 HINT = "Bring back the raw data as they were, or ask for a new reconstruction instead of a rerun"
 
 
@@ -80,12 +89,13 @@ def request_rerun(node: Any, requested_by: str = "") -> Any:
     Raises
     ------
     InputError
-        The raw data have changed; says which file, and what of it.
+        The raw data have changed; says which file, and what of it. Or no checksum of them was recorded.
     CatalogError
         It is not done, or does not say how it was made.
     """
     record = read_record(node)
     earlier = _earlier(record)
+    check_recorded(earlier)
     # What is not seen from here is left to the conductor.
     check_raw_files(earlier, [look_again(known) or known for known in _plain(earlier.raw_files)])
     recipe = parse_recipe((record.metadata.model_extra or {})["resolved_recipe"], name=record.path)
@@ -100,8 +110,26 @@ def request_rerun(node: Any, requested_by: str = "") -> Any:
     )
 
 
-def check_raw_files(earlier: RerunOf, now: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse to repeat a reconstruction whose raw data are not what they were.
+def check_recorded(earlier: RerunOf) -> None:
+    """Refuse to repeat a reconstruction of whose raw data nobody knows what they were.
+
+    Raises
+    ------
+    InputError
+        There is no checksum of some of them.
+    """
+    if earlier.raw_files_unseen or not earlier.raw_files:
+        which = f" of {', '.join(earlier.raw_files_unseen)}" if earlier.raw_files_unseen else ""
+        raise InputError(
+            earlier.path,
+            f"cannot be repeated: its frames came through Tiled, and no checksum{which} was recorded that "
+            "would tell whether the raw data are what they were",
+            hint=UNKNOWN_HINT,
+        )
+
+
+def check_raw_files(earlier: RerunOf, now: Sequence[Mapping[str, Any]], unseen: Sequence[str] = ()) -> None:
+    """Refuse to repeat a reconstruction whose raw data are not what they were, or of which nobody can tell.
 
     What a file is called and when it was written does not matter as long as its content is the same.
 
@@ -111,19 +139,31 @@ def check_raw_files(earlier: RerunOf, now: Sequence[Mapping[str, Any]]) -> None:
         What is repeated.
     now : sequence of mapping
         Path, size, time and checksum of the raw files as they are now, as `fingerprint` returns them.
+    unseen : sequence of str
+        Frames whose files nobody sees now, in words.
 
     Raises
     ------
     InputError
-        They have changed; says which file, and what of it.
+        They have changed; says which file, and what of it. Or somebody would have to see them.
     """
     by_path = {str(file["path"]): file for file in now}
     contents = {file["sha256"] for file in now}
     for file in earlier.raw_files:
         if file.sha256 not in contents:
             found = by_path.get(file.path)
+            if found is None and unseen:
+                continue
+            since = "the run was published" if file.recorded_by else f"{earlier.path} was made"
             what = "the run does not have this file any more" if found is None else _changes(file, found)
-            raise InputError(file.path, f"has changed since {earlier.path} was made: {what}", hint=HINT)
+            raise InputError(file.path, f"has changed since {since}: {what}", hint=HINT)
+    if unseen:
+        raise InputError(
+            earlier.path,
+            "cannot be repeated: neither the worker nor the conductor sees the files of "
+            f"{', '.join(unseen)}, so nobody can tell whether they are what they were",
+            hint=UNSEEN_HINT,
+        )
 
 
 def compare(record: ReconstructionRecord) -> Comparison | None:

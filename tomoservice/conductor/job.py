@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 from tomoservice.catalog import names
 from tomoservice.catalog.record import ReconstructionRecord
-from tomoservice.catalog.reruns import check_raw_files
 from tomoservice.catalog.states import FollowUpState, State
 from tomoservice.catalog.transport import NotFoundError
 from tomoservice.catalog.writer import Progress, ReconstructionWriter
@@ -22,10 +21,11 @@ from tomoservice.compute.base import Computer
 from tomoservice.compute.orders import RunAddress, VolumeOrder
 from tomoservice.compute.quality import QualityTable, residual_tables
 from tomoservice.compute.resolution import Resolution
-from tomoservice.compute.tasks import checksums, resolve
+from tomoservice.compute.tasks import resolve
 from tomoservice.conductor.errands import WatchedErrand
 from tomoservice.conductor.filling import Filling
 from tomoservice.conductor.patience import persistently
+from tomoservice.conductor.raw_files import RawFiles
 from tomoservice.conductor.watch import JobWatch
 from tomoservice.errors import (
     CancelledError,
@@ -138,7 +138,10 @@ def reconstruct(job: Job, watch: JobWatch) -> Progress:
             said = {"axes": ["z", "y", "x"]}
             _persist(watch, partial(job.writer.volume, order.path / VOLUME, outline, said))
         resolution = errand.wait(resolving)
-        raw_files = _checked_raw_files(job, errand, resolution)
+        raw_files = RawFiles(errand, resolution.scan, job.readable)
+        if job.record.metadata.rerun_of is not None:
+            # Nothing is computed if they have changed.
+            raw_files.compare(job.record.metadata.rerun_of)
         described = {**_describe(resolution), "raw_uid": job.record.run_uid}
         store = _open_store(job, resolution)
         keep_record(store.folder, job.writer.claim.reconstruction, State.RUNNING, described)
@@ -147,16 +150,16 @@ def reconstruct(job: Job, watch: JobWatch) -> Progress:
             filling.begin()
             _persist(watch, partial(job.writer.describe, described))
             _persist(watch, partial(job.writer.volume, store.path, resolution, resolution.volume))
-            checksummed = None if raw_files else errand.begin(checksums, resolution.scan["files"])
+            raw_files.begin()
             filling.run()
-            raw_files = raw_files if checksummed is None else errand.wait(checksummed)
+            raw_files.finish()
     _write_residuals(job, watch, residual_tables(filling.residuals))
     metadata = {**resolution.volume, "checksum": store.checksum()}
     _complete_volume(job, watch, store, resolution, metadata)
     provenance = {
         "started": began.isoformat(),
         "raw_uid": job.record.run_uid,
-        "raw_files": raw_files,
+        **raw_files.as_provenance(),
         "volume_checksum": metadata["checksum"],
         **_provenance(resolution, filling),
     }
@@ -197,19 +200,6 @@ def _forget_left_over(job: Job) -> None:
 
     if is_left_over() and set_aside(job.folder, is_left_over):
         logger.info("%s: removed the volume of an earlier node of this name", job.record.path)
-
-
-def _checked_raw_files(
-    job: Job, errand: WatchedErrand, resolution: Resolution
-) -> list[dict[str, Any]] | None:
-    """Compute nothing for a rerun whose raw data have changed; return what was found, None for others."""
-    earlier = job.record.metadata.rerun_of
-    if earlier is None:
-        return None
-    errand.watch.report(Progress("comparing the raw files with those of the first time"))
-    found = errand.result(checksums, resolution.scan["files"], anew=True)
-    check_raw_files(earlier, found)
-    return found
 
 
 def _describe(resolution: Resolution) -> dict[str, Any]:

@@ -65,13 +65,15 @@ def open_companions(
         opened.callback(scan.close)
         companions = {name: opened.enter_context(opener(name)) for name in names}
         earlier = {} if start is None else {start: opened.enter_context(volumes(start))}
-        files = [file for one in (scan, *companions.values()) for file in one.origin.files]
+        scans = (scan, *companions.values())
+        files = [file for one in scans for file in one.origin.files]
+        unseen = tuple(frames for one in scans for frames in one.origin.unseen)
         files += [file for volume in earlier.values() for file in volume.files]
         return replace(
             scan,
             companions=companions,
             volumes=earlier,
-            origin=replace(scan.origin, files=tuple(dict.fromkeys(files))),
+            origin=replace(scan.origin, files=tuple(dict.fromkeys(files)), unseen=unseen),
             closer=opened.pop_all().close,
         )
 

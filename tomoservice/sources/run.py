@@ -140,6 +140,7 @@ class _Opener:
                 run_uid=str(view.start.get("uid")),
                 files=tuple(dict.fromkeys(files)),
                 references=self._reference_runs(there),
+                unseen=tuple(stack.unseen for stack in there.values() if stack.unseen is not None),
             ),
             flats=flats.frames if flats else None,
             darks=darks.frames if darks else None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomoservice.errors import InputError, MissingDataError
+from tomoservice.scan import UnseenFrames
 from tomoservice.sources.frames import LazyFrames, flattened_shape, join, pixel_type, shorten, take
 from tomoservice.sources.hdf5 import files_behind, find_dataset, open_frames, open_hdf5
 from tomoservice.sources.run_view import HDF5_TYPE, TIFF_TYPE, RunView, Stored, TiledReader
 from tomoservice.sources.tiff import tiff_frames
+
+FACTS = ("path", "size_bytes", "modified", "sha256")
+"""What a run that was made of a file says of it."""
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,8 @@ class RunStack:
     """Number of events (or rows) that the frames are spread over."""
     files: tuple[Path, ...] = ()
     """Raw files that are read, if they are read directly."""
+    unseen: UnseenFrames | None = None
+    """What is known of the files otherwise."""
 
     def per_frame(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Repeat the value of each event for all its frames; return what has no value per event as it is."""
@@ -102,12 +111,12 @@ def open_stack(
         opening.notes.append(f"{name}: {invisible} is not visible from here, frames are read through Tiled")
     if direct and visible and found is not None and _readable(found):
         return _direct(view, (stream, key), found, order, opening)
-    stack = _through_tiled(view, stream, key, invisible)
+    stack = _through_tiled(view, (stream, key), found, invisible)
     if order is None:
         return stack
     # What it looks like can be said; only who sees the file can read it.
     shape = (order.size, *stack.frames.shape[1:])
-    return RunStack(LazyFrames(_Mixed(view.where, name), shape, stack.frames.dtype), name, stack.events)
+    return replace(stack, frames=LazyFrames(_Mixed(view.where, name), shape, stack.frames.dtype))
 
 
 def _readable(found: Stored) -> bool:
@@ -134,14 +143,45 @@ class _Mixed:
         )
 
 
-def _through_tiled(view: RunView, stream: str, key: str, invisible: Path | None) -> RunStack:
-    node, name = view.array(stream, key), f"{stream}/{key}"
+def _through_tiled(
+    view: RunView, place: tuple[str, str], found: Stored | None, invisible: Path | None
+) -> RunStack:
+    node, name = view.array(*place), "/".join(place)
     if not hasattr(node, "shape"):
         raise InputError(view.where, f"is no array but {type(node).__name__}", dataset=name)
     shape = flattened_shape(tuple(node.shape), view.where, name)
     dtype = pixel_type(node.dtype, view.where, name)
     frames = LazyFrames(TiledReader(node, view.where, name, invisible), shape, dtype)
-    return RunStack(frames, name, _events(node.shape))
+    unseen = UnseenFrames(name, recorded=_recorded(view.start))
+    if found is not None:
+        unseen = replace(unseen, files=tuple(str(file) for file in found.files), dataset=found.dataset)
+    return RunStack(frames, name, _events(node.shape), unseen=unseen)
+
+
+def _recorded(start: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return what a run that was made of a scan file says of the files, as far as it can be true."""
+    # Documents come from anybody.
+    said = start.get("ingest")
+    if not isinstance(said, Mapping) or not isinstance(said.get("files"), Sequence):
+        return ()
+    files = said["files"]
+    if not all(isinstance(file, Mapping) and _is_fingerprint(file) for file in files):
+        return ()
+    recorded = [{key: file[key] for key in FACTS} for file in files]
+    if len(recorded) == 1 and isinstance(said.get("path"), str):
+        # It may have been copied; what is read is the copy.
+        recorded[0]["path"] = said["path"]
+    return tuple(recorded)
+
+
+def _is_fingerprint(file: Mapping[str, Any]) -> bool:
+    size = file.get("size_bytes")
+    return (
+        all(isinstance(file.get(key), str) for key in ("path", "modified", "sha256"))
+        and isinstance(size, int)
+        and size >= 0
+        and SHA256.fullmatch(file["sha256"]) is not None
+    )
 
 
 def _direct(
