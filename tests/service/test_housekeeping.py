@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.service.scans import SmallScan, reconstructed
+from tests.service.conftest import Pace, wait_for
+from tests.service.scans import FOURIER, SLOW, SmallScan, reconstructed
 from tomoservice import store as stores
 from tomoservice.catalog.claims import Worker, try_claim
 from tomoservice.catalog.nodes import ensure_container, reconstruction_spec, request_reconstruction
@@ -69,6 +70,7 @@ class House:
     tomo: Tomo
     conductor: Conductor
     settings: Settings
+    service: RunningService
 
     def done(self, uid: str) -> tuple[Job, Path]:
         """Return a reconstruction that is done, and its folder."""
@@ -76,14 +78,19 @@ class House:
         assert self.conductor.step()
         return job.wait(5), store_folder(self.settings, job.record)
 
+    def another_conductor(self) -> Conductor:
+        """Return one more: the first works no more once it was stopped."""
+        service = self.service
+        return Conductor(service.uri, service.api_key, self.settings)
+
     def command(self, *arguments: str) -> int:
         """Run a command on this service and these volumes."""
         return run([*arguments, "--data", str(self.settings.data_folder)])
 
 
 @pytest.fixture
-def house(tomo: Tomo, conductor: Conductor, settings: Settings) -> House:
-    return House(tomo, conductor, settings)
+def house(tomo: Tomo, conductor: Conductor, settings: Settings, quiet_service: RunningService) -> House:
+    return House(tomo, conductor, settings, quiet_service)
 
 
 def test_what_was_deleted_is_swept_when_it_is_old_and_what_is_somebodys_stays(
@@ -377,6 +384,89 @@ def test_the_catalogue_is_made_again_from_what_lies_on_disk(
     assert house.conductor.step()
     assert "references" in list(again[whole.path].node["quality"])
     assert sweep(tomo.root, house.settings) == []
+
+
+def test_a_rerun_is_still_compared_after_the_catalogue_was_lost(
+    house: House, publish_run: Callable[..., str], volumes: Path
+) -> None:
+    tomo, uid = house.tomo, publish_run()
+    first, _ = house.done(uid)
+    again = tomo.rerun(first)
+    assert house.conductor.step()
+    before = again.wait(5).record.metadata.rerun_of
+    assert before is not None
+    tomo.root["processed", uid].delete(recursive=True, external_only=False)
+    assert house.command("catalog", "rebuild") == 0
+    made = Job(tomo.root[again.path])
+    assert made.record.metadata.rerun_of == before
+    comparison = made.comparison
+    assert comparison is not None
+    assert (comparison.path, comparison.identical) == (first.path, True)
+    assert Job(tomo.root[first.path]).comparison is None
+
+
+@pytest.fixture
+def stopped(
+    house: House, publish_run: Callable[..., str], volumes: Path, slowly: Pace
+) -> tuple[Job, dict[str, Any]]:
+    """A reconstruction that was stopped and kept, and what was said of its volume."""
+    job = house.tomo.reconstruct(publish_run(SLOW), FOURIER)
+    thread = threading.Thread(target=house.conductor.run)
+    thread.start()
+    folder = store_folder(house.settings, job.record)
+    try:
+        wait_for(lambda: (folder / "slabs").exists() and bool(SlabStore.open(folder).present()), 60)
+        job.stop()
+        wait_for(lambda: job.state is State.CANCELLED, 60)
+    finally:
+        house.conductor.stop()
+        thread.join(30)
+    slowly.seconds = 0.0
+    return job, dict(job.node["volume"].metadata)
+
+
+def lose(house: House, job: Job) -> None:
+    """Lose a reconstruction's node, and make it anew from what lies on disk."""
+    house.tomo.root["processed", job.record.run_uid].delete(recursive=True, external_only=False)
+    assert house.command("catalog", "rebuild") == 0
+
+
+def test_what_was_stopped_and_kept_is_readable_after_the_catalogue_was_lost(
+    house: House, stopped: tuple[Job, dict[str, Any]], truth: np.ndarray
+) -> None:
+    job, of_volume = stopped
+    before = job.record.metadata
+    assert before.kept is not None
+    assert 0 < before.kept.slabs < before.kept.slabs_total
+    lose(house, job)
+    again = Job(house.tomo.root[job.path])
+    now = again.record.metadata
+    assert again.state is State.CANCELLED
+    assert now.status.message.endswith(" of 384 slices are kept, all others read as NaN")
+    assert now.partial == before.partial
+    assert now.model_extra == before.model_extra
+    assert without_tables(dict(again.node["volume"].metadata)) == without_tables(of_volume)
+    expected = np.full_like(truth, np.nan)
+    for start, stop in before.kept.slices:
+        expected[start:stop] = truth[start:stop]
+    assert np.array_equal(again.node["volume"][:], expected, equal_nan=True)
+
+    again.queue_again()
+    conductor = house.another_conductor()
+    assert conductor.step()
+    conductor.close()
+    assert np.array_equal(again.wait(5).volume[:], truth)
+    assert again.record.metadata.partial is None
+
+
+def test_what_is_kept_is_not_said_of_other_slabs(house: House, stopped: tuple[Job, dict[str, Any]]) -> None:
+    job, _ = stopped
+    store = SlabStore.open(store_folder(house.settings, job.record))
+    store.discard(sorted(store.present())[:1])
+    lose(house, job)
+    again = Job(house.tomo.root[job.path])
+    assert (again.state, again.kept) == (State.CANCELLED, None)
+    assert "partial" not in again.node.metadata
 
 
 def test_a_node_under_the_key_of_a_deleted_one_gets_its_own_pixels_and_keeps_the_folder(

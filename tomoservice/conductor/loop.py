@@ -31,7 +31,7 @@ from tomoservice.conductor.follow_up import failed_follow_up, follow_up
 from tomoservice.conductor.job import Job, load_libraries, reconstruct, store_folder
 from tomoservice.conductor.listening import Listener
 from tomoservice.conductor.patience import persistently
-from tomoservice.conductor.remains import kept_part
+from tomoservice.conductor.remains import keep_stopped, kept_part
 from tomoservice.conductor.watch import JobWatch, StopReason
 from tomoservice.errors import (
     CancelledError,
@@ -381,11 +381,18 @@ class Conductor:
             # Its end was stored already, by an attempt whose answer was lost.
             self._persist(writer.claim.release)
             return
-        kept = kept_part(store_folder(self._settings, record), record)
+        folder = store_folder(self._settings, record)
+        kept = kept_part(folder, record)
         message = ended_message("stopped", record, wishes)
         content = {} if kept is None else {"partial": kept}
         message += "; nothing had been computed" if kept is None else f"; {kept['text']}"
         logger.info("%s: %s", writer.claim.path, message)
+        if kept is not None:
+            try:
+                self._persist(partial(keep_stopped, folder, writer.claim.reconstruction, kept))
+            except OutputError as error:
+                # What there is stays readable all the same, as long as the catalogue is there.
+                logger.warning("%s: %s", writer.claim.path, error)
         end = partial(writer.end, State.CANCELLED, message, content, ended_by=wishes.ended_by)
         self._persist(end)
         self._persist(writer.claim.release)

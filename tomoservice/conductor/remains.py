@@ -9,12 +9,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tomoservice.catalog.record import ReconstructionRecord
+from tomoservice.catalog import names
+from tomoservice.catalog.record import ReconstructionRecord, plain
+from tomoservice.catalog.states import State
+from tomoservice.catalog.transport import NotFoundError, child
 from tomoservice.compute.resolution import is_for
 from tomoservice.errors import TomoserviceError
+from tomoservice.housekeeping.records import keep_record
 from tomoservice.provenance import software_versions
 from tomoservice.recipe import parse_recipe
 from tomoservice.store import SlabMarker, SlabStore, read_resolution
+
+DESCRIBED = ("resolved_recipe", "resolved_recipe_hash", "geometry", "notes")
+"""What a reconstruction says of itself from when it is computed."""
 
 
 def kept_part(folder: Path, record: ReconstructionRecord) -> dict[str, Any] | None:
@@ -58,6 +65,35 @@ def kept_part(folder: Path, record: ReconstructionRecord) -> dict[str, Any] | No
             "stopped": datetime.now(UTC).isoformat(),
         },
     }
+
+
+def keep_stopped(folder: Path, node: Any, kept: dict[str, Any]) -> None:
+    """Write beside a volume what there is of it, for the case that the catalogue is lost.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the store.
+    node : tiled Container
+        The reconstruction as it was read last.
+    kept : dict
+        What `kept_part` found.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    CatalogError, ServiceUnavailableError
+        The service does not say what it knows of the volume.
+    """
+    known = plain(node.metadata)
+    content = {key: known[key] for key in DESCRIBED if key in known}
+    try:
+        volume = plain(child(node, names.VOLUME).metadata)
+    except NotFoundError:
+        # Deleted by a user.
+        volume = {}
+    keep_record(folder, node, State.CANCELLED, {**content, "partial": kept}, volume)
 
 
 def covered(markers: Iterable[SlabMarker]) -> list[tuple[int, int]]:

@@ -59,7 +59,8 @@ def rebuild(root: Any, settings: Settings, *, dry_run: bool = False) -> Iterator
     """Make the nodes of the stores on disk that have none.
 
     A volume that is complete becomes `done`; any other `cancelled`, to be queued again by whoever wants
-    it. Tables about quality are not kept on disk.
+    it. What there is of one that was stopped and kept is readable, as before. Tables about quality are not
+    kept on disk.
 
     Parameters
     ----------
@@ -115,6 +116,19 @@ def _is_complete(folder: Path, record: KeptRecord) -> bool:
     return bool(found == record.metadata.get("provenance", {}).get("volume_checksum"))
 
 
+def _is_as_kept(folder: Path, record: KeptRecord) -> bool:
+    """Tell whether a volume was stopped and kept, and nobody has gone on with it since."""
+    said = record.metadata.get("partial")
+    if record.state is not State.CANCELLED or said is None:
+        return False
+    try:
+        markers = SlabStore.open(folder).markers()
+    except OutputError:
+        return False
+    found = {str(number): marker.checksum for number, marker in markers.items()}
+    return bool(found == said.get("provenance", {}).get("slab_checksums"))
+
+
 def _make(root: Any, record: KeptRecord, folder: Path, state: State) -> None:
     run = create_container(
         ensure_container(root, names.PROCESSED),
@@ -123,11 +137,13 @@ def _make(root: Any, record: KeptRecord, folder: Path, state: State) -> None:
         may_exist=True,
         access_tags=record.access_tags,
     )
+    is_kept = _is_as_kept(folder, record)
+    metadata = {key: value for key, value in record.metadata.items() if key != "partial" or is_kept}
     status = {"state": State.VIRTUAL.value, "attempt": 0, "message": REBUILT, "time": time.time()}
     node = create_container(
         run,
         record.reconstruction_id,
-        metadata={**record.metadata, "status": status},
+        metadata={**metadata, "status": status},
         specs=(reconstruction_spec(),),
         access_tags=record.access_tags,
     )
@@ -141,7 +157,8 @@ def _make(root: Any, record: KeptRecord, folder: Path, state: State) -> None:
     if state is State.DONE:
         writer.enter(State.QUEUED, REBUILT)
         writer.enter(State.RUNNING, REBUILT)
+    if state is State.DONE or is_kept:
         store = SlabStore.open(folder)
         writer.volume(store.path, Outline(store.shape, store.chunks, str(store.dtype)), record.volume)
-    writer.enter(state, REBUILT)
+    writer.enter(state, f"{REBUILT}; {metadata['partial']['text']}" if is_kept else REBUILT)
     claim.release()

@@ -21,7 +21,7 @@ from tomoservice.errors import OutputError
 RECORD = "record.json"
 KEPT = (
     *("recipe", "recipe_hash", "recipe_name", "requested_by", "requested_at", "raw_uid", "raw_path"),
-    *("priority", "batch"),
+    *("priority", "batch", "rerun_of"),
 )
 """What was asked for."""
 
@@ -36,11 +36,11 @@ class KeptRecord(BaseModel):
     reconstruction_id: str
     """Key of the reconstruction's node."""
     state: State
-    """State when it was written: running or done."""
+    """State when it was written: running, done, or cancelled if it was stopped and kept."""
     metadata: dict[str, Any]
     """Metadata of the node, but for its status."""
     volume: dict[str, Any] = {}
-    """Metadata of the volume's node; empty unless it is done."""
+    """Metadata of the volume's node; empty while it is computed."""
     access_tags: list[str] | None = None
     """Access tags of the node."""
     written: float = 0.0
@@ -67,7 +67,7 @@ def keep_record(
     state : State
         State that it has, or is about to have.
     content : mapping
-        What was found out: resolved recipe, geometry, notes, provenance.
+        What was found out: resolved recipe, geometry, notes, provenance, what there is of the volume.
     volume : mapping, optional
         Metadata of the volume's node.
 
@@ -77,7 +77,8 @@ def keep_record(
         It cannot be written.
     """
     record = ReconstructionRecord.from_node(node)
-    asked = {key: value for key, value in record.metadata.model_dump().items() if key in KEPT}
+    known = record.metadata.model_dump(mode="json")
+    asked = {key: value for key, value in known.items() if key in KEPT and value is not None}
     kept = KeptRecord(
         run_uid=record.run_uid,
         reconstruction_id=record.reconstruction_id,
