@@ -272,7 +272,7 @@ def test_those_who_wait_for_a_scheduler_that_is_silent_do_not_wait_one_after_the
         time.sleep(0.3)
         raise TimeoutError
 
-    monkeypatch.setattr("tomoservice.compute.cluster._Connection", client)
+    monkeypatch.setattr("tomoservice.compute.cluster.Connection", client)
     computer = DaskComputer(lambda: ("tcp://127.0.0.1:1", None))
     with ThreadPoolExecutor(8) as threads:
         for future in [threads.submit(computer.client) for _ in range(8)]:

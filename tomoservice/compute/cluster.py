@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import socket
@@ -47,10 +48,11 @@ Address = Callable[[], tuple[str, Security | None]]
 `WorkersLostError` if there is none."""
 
 
-class _Connection(Client):
+class Connection(Client):
     """A client that leaves nothing behind when it does not reach the scheduler; Dask's leaves a thread.
 
-    Nor does it stumble over a scheduler that goes away between a connection and its encryption.
+    Nor does it stumble over a scheduler that goes away between a connection and its encryption, or wait for
+    ever for one that takes the connection and says nothing.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -62,7 +64,9 @@ class _Connection(Client):
 
     async def _ensure_connected(self, timeout: float | None = None) -> None:
         try:
-            await super()._ensure_connected(timeout=timeout)
+            # Dask's own limit ends with the connection, before a word is said.
+            async with asyncio.timeout(None if timeout is None else 2 * timeout):
+                await super()._ensure_connected(timeout=timeout)
         except ValueError as error:
             # Tornado, of a socket that was closed before TLS began; Dask tries again after OSError only.
             raise OSError(f"the scheduler went away while it was connected to: {error}") from error
@@ -99,7 +103,7 @@ class DaskComputer:
             workers = client.sync(client.scheduler.identity, n_workers=-1)["workers"].values()
         except LOST as error:
             raise _lost(error) from error
-        slots = sum(_slots(worker, self.resource) for worker in workers)
+        slots = sum(slots_of(worker, self.resource) for worker in workers)
         if not slots:
             raise _idle(self._address()[0], self.resource, len(workers))
         return slots
@@ -126,7 +130,7 @@ class DaskComputer:
             if where == before and time.monotonic() < until:
                 raise _silent(where)
         try:
-            client = _Connection(
+            client = Connection(
                 where, security=security, timeout=CONNECT_S, set_as_default=False, name=PLUGIN
             )
         except LOST as error:
@@ -337,7 +341,8 @@ def _check_versions(mine: dict[str, str | None], wanted: dict[str, str | None]) 
     )
 
 
-def _slots(worker: dict[str, Any], resource: str | None) -> int:
+def slots_of(worker: dict[str, Any], resource: str | None) -> int:
+    """Return how many tasks that compute a worker does at once, by what its scheduler says of it."""
     threads = int(worker["nthreads"])
     return threads if resource is None else min(threads, int(worker["resources"].get(resource, 0)))
 

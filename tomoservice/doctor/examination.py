@@ -7,15 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tomoservice.doctor.backends import check_database, check_streaming
+from tomoservice.doctor.channel_access import check_channel_access
+from tomoservice.doctor.cluster import check_dask
 from tomoservice.doctor.finding import Finding, wrong
-from tomoservice.doctor.machine import (
-    check_channel_access,
-    check_dask,
-    check_gpu,
-    check_kernels,
-    check_memory,
-    check_packages,
-)
+from tomoservice.doctor.machine import check_gpu, check_kernels, check_memory, check_packages
 from tomoservice.doctor.service import check_service
 from tomoservice.doctor.storage import check_raw_folders, check_storage
 from tomoservice.settings import Settings
@@ -33,6 +28,8 @@ class Place:
     """Address of the running service; None if nobody knows."""
     api_key: str | None = None
     """Key that may write."""
+    pvs: tuple[str, ...] = ()
+    """Process variables to search for."""
 
 
 CHECKS: dict[str, Callable[[Place], Iterator[Finding]]] = {
@@ -45,8 +42,8 @@ CHECKS: dict[str, Callable[[Place], Iterator[Finding]]] = {
     "memory": lambda place: check_memory(place.settings),
     "kernels": lambda _: check_kernels(),
     "GPU": lambda _: check_gpu(),
-    "Dask": lambda _: check_dask(),
-    "Channel Access": lambda _: check_channel_access(),
+    "Dask": lambda place: check_dask(place.settings),
+    "Channel Access": lambda place: check_channel_access(place.pvs),
 }
 
 

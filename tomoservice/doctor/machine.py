@@ -1,4 +1,4 @@
-"""This machine: packages, memory, kernels, devices, and what surrounds them."""
+"""This machine: packages, memory, kernels and devices."""
 
 from __future__ import annotations
 
@@ -31,9 +31,6 @@ NEEDED = (
 )
 LITTLE_MEMORY = 2**30
 WAIT_S = 20.0
-CA_PORTS = ("EPICS_CA_SERVER_PORT", "EPICS_CA_REPEATER_PORT", "EPICS_CAS_SERVER_PORT")
-CA_BYTES = "EPICS_CA_MAX_ARRAY_BYTES"
-SMALLEST_CA_BYTES = 16384
 
 
 def check_packages() -> Iterator[Finding]:
@@ -126,43 +123,3 @@ def _nvidia_devices() -> list[str]:
     except (OSError, subprocess.TimeoutExpired):
         return []
     return [line.strip() for line in told.stdout.splitlines() if line.strip()] if told.returncode == 0 else []
-
-
-def check_dask() -> Iterator[Finding]:
-    """Look whether scheduler and workers can be of one version."""
-    try:
-        versions = {name: version(name) for name in ("dask", "distributed")}
-    except PackageNotFoundError as error:
-        yield wrong("Dask", f"not installed: {error.name}", "python -m pip install distributed")
-        return
-    said = ", ".join(f"{name} {number}" for name, number in versions.items())
-    if len(set(versions.values())) > 1:
-        yield wrong(
-            "Dask", f"{said} do not belong together", "python -m pip install --upgrade dask distributed"
-        )
-    else:
-        yield ok("Dask", f"{said}; a cluster's scheduler and workers want the same")
-
-
-def check_channel_access() -> Iterator[Finding]:
-    """Look at the environment that EPICS clients take their addresses from."""
-    given = {name: os.environ[name] for name in sorted(os.environ) if name.startswith("EPICS_CA")}
-    problems = [
-        f"{name}={given[name]} is no port"
-        for name in CA_PORTS
-        if name in given and not (given[name].isdigit() and 0 < int(given[name]) < 65536)
-    ]
-    size = given.get(CA_BYTES, str(SMALLEST_CA_BYTES))
-    if not size.isdigit() or int(size) < SMALLEST_CA_BYTES:
-        problems.append(f"{CA_BYTES}={size} is less than {SMALLEST_CA_BYTES}")
-    silent = given.get("EPICS_CA_AUTO_ADDR_LIST", "YES").upper() == "NO"
-    if silent and not given.get("EPICS_CA_ADDR_LIST", "").strip():
-        problems.append("EPICS_CA_AUTO_ADDR_LIST=NO, and EPICS_CA_ADDR_LIST names nobody: no device is found")
-    if problems:
-        yield warning(
-            "Channel Access", "; ".join(problems), "set it as the beamline's other sessions have it"
-        )
-    elif given:
-        yield ok("Channel Access", ", ".join(f"{name}={value}" for name, value in given.items()))
-    else:
-        yield ok("Channel Access", "no EPICS_CA variables: devices are looked for on the local networks")
