@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.disturbing import LONGEST_S, Patient
+from tests.faults.disturbing import LONGEST_S, SLABS, Patient
 from tests.faults.postgres import own_postgres
 from tests.faults.saboteur import starve
 from tests.faults.site import INSTANTS, running_site, wait_until
@@ -131,6 +131,32 @@ def test_a_worker_that_sees_no_raw_files_reads_through_the_service(
         finally:
             patient.site.stop_one("blind-0")
             patient.site.start("worker-0")
+
+
+@as_root
+def test_a_worker_that_sees_no_raw_files_goes_on_where_one_that_saw_them_stopped(
+    patient: Patient, table: FaultTable
+) -> None:
+    with table.row("raw files invisible to who goes on") as row:
+        treatment = patient.ask()
+        treatment.wait_for_slabs(3)
+        # At once, before it has finished everything.
+        patient.site.kill("worker-0")
+        patient.site.stop_one("worker-0")
+        try:
+            # Whatever exists now stays.
+            treatment.examine()
+            assert len(treatment.kept) < SLABS
+            patient.site.start("blind-0")
+            treatment.wait_for_slabs(len(treatment.kept) + 1)
+        finally:
+            # It alone can take the checksums of the raw files, should that still be to do.
+            patient.site.start("worker-0")
+        try:
+            treatment.follow()
+        finally:
+            patient.site.stop_one("blind-0")
+        row.again.append(treatment.again)
 
 
 def test_a_worker_without_memory_for_a_slab(
