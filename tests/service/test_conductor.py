@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +48,26 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tomoservice.conductor.watch.LOOK_S", 0.1)
 
 
+@dataclass(frozen=True)
+class Logged:
+    """What the process of a conductor logs, and this one meanwhile."""
+
+    file: Path
+    terminal: io.StringIO
+
+
 @pytest.fixture
-def log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Path]:
-    """What the process of a conductor logs to; this one does meanwhile."""
-    del capsys
-    root, path = logging.getLogger(), tmp_path / "conductor.log"
+def logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Logged]:
+    root, file, terminal = logging.getLogger(), tmp_path / "conductor.log", io.StringIO()
     level = root.level
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setenv("DASK_LOGGING__DISTRIBUTED", "warning")
-    start_logging(path)
+    start_logging(file)
     ours = root.handlers[:]
-    yield path
+    for handler in ours:
+        if type(handler) is logging.StreamHandler:
+            handler.setStream(terminal)
+    yield Logged(file, terminal)
     root.setLevel(level)
     for handler in ours:
         handler.close()
@@ -233,7 +242,7 @@ def test_a_bug_fails_the_reconstruction_and_not_the_conductor(
     tomo: Tomo,
     publish_run: Callable[..., str],
     conductor: Conductor,
-    log: Path,
+    logged: Logged,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job = tomo.reconstruct(publish_run(), AT_15_5)
@@ -246,7 +255,8 @@ def test_a_bug_fails_the_reconstruction_and_not_the_conductor(
     assert job.state is State.FAILED
     where = f"the traceback is in the log on {socket.gethostname()}, search for {job.path}"
     assert f"unexpected ZeroDivisionError: oops; {where}" in job.status.message
-    found = log.read_text()[log.read_text().index(job.path) :]
+    written = logged.file.read_text()
+    found = written[written.index(job.path) :]
     assert re.search(
         r"unexpected error\nTraceback .*, in buggy\n.*ZeroDivisionError: oops\n", found, re.DOTALL
     )
@@ -257,14 +267,13 @@ def test_the_log_has_the_traceback_of_what_is_expected_too(
     tomo: Tomo,
     publish_run: Callable[..., str],
     conductor: Conductor,
-    log: Path,
-    capsys: pytest.CaptureFixture[str],
+    logged: Logged,
 ) -> None:
     job = tomo.reconstruct(publish_run(), {"rotation_axis": {"method": "value", "value": 400.0}})
     assert conductor.step()
     assert job.state is State.FAILED
     failed = f"{job.path}: failed: {job.status.message}\n"
-    written, said = log.read_text(), capsys.readouterr().err
+    written, said = logged.file.read_text(), logged.terminal.getvalue()
     cause = written[written.index(failed) + len(failed) :]
     assert cause.startswith("Traceback (most recent call last):\n")
     assert re.search(r", in check_inside\n.*\ntomoservice\.errors\.\w+: .*400", cause, re.DOTALL)
