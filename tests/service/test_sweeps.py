@@ -70,6 +70,9 @@ def test_the_best_axis_is_marked_and_accepted(
     assert (plain.shape, plain.dims, plain.metadata["metric"]) == ((7,), ("value",), "entropy")
     assert np.isfinite(plain[5])
     assert made(service, sweep) == {5}
+    values = tomo.root[sweep.path]["values"]
+    assert values[:].tolist() == [44.5, 45.5, 46.5, 47.5, 48.5, 49.5, 50.5]
+    assert (values.dims, values.metadata["parameter"]) == (("value",), "rotation_axis")
     scores = sweep.scores
     assert scores is not None
     assert made(service, sweep) == set(range(7))
@@ -113,6 +116,8 @@ def test_rings_are_scored_and_filters_are_not(tomo: Tomo, slow_run: str) -> None
     )
     assert np.array_equal(cropped.scores, scores)
     assert np.array_equal(cropped.images[:], stripes.images[:, 10:60])
+    # Stages have names and no values.
+    assert "values" not in tomo.root[cropped.path]
     smooth = scan.sweep("reconstruction.filter_cutoff", [0.5, 1.0], recipe=FOURIER, z=Z)
     assert smooth.images.shape[0] == 2
     assert smooth.scores is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from tomoservice.catalog.access import tags_of
 from tomoservice.catalog.nodes import forget_child
 from tomoservice.catalog.transport import NotFoundError, child, translated
 
-FIRST_AXIS = {names.VOLUME: "z", names.IMAGES: "value", names.METRIC: "value"}
+FIRST_AXIS = {names.VOLUME: "z", names.IMAGES: "value", names.METRIC: "value", names.VALUES: "value"}
 
 
 class VolumeOutline(Protocol):
@@ -107,6 +107,31 @@ def describe_metric(parent: Any, path: Path, count: int, metadata: Mapping[str, 
         dims=(FIRST_AXIS[names.METRIC],),
     )
     _describe(parent, names.METRIC, path, structure, metadata)
+
+
+def store_values(parent: Any, values: Sequence[float], metadata: Mapping[str, Any]) -> None:
+    """Store the numbers that the pictures of a sweep belong to, unless they are there.
+
+    Parameters
+    ----------
+    parent : tiled Container
+        The sweep.
+    values : sequence of float
+        One for each picture.
+    metadata : mapping
+        What they are.
+    """
+    with suppress(NotFoundError):
+        child(parent, names.VALUES)
+        return
+    with translated(f"storing {names.VALUES} of {'/'.join(parent.path_parts)}"):
+        parent.write_array(
+            np.asarray(values, np.float64),
+            key=names.VALUES,
+            metadata=dict(metadata),
+            dims=(FIRST_AXIS[names.VALUES],),
+            access_tags=tags_of(parent),
+        )
 
 
 def _describe(

@@ -32,7 +32,7 @@ from tomoservice.catalog.transport import (
     keys_of,
     translated,
 )
-from tomoservice.catalog.volumes import describe_metric, describe_volume
+from tomoservice.catalog.volumes import describe_metric, describe_volume, store_values
 from tomoservice.catalog.writer import ReconstructionWriter
 from tomoservice.compute.base import Computer
 from tomoservice.compute.orders import RunAddress, VolumeOrder
@@ -282,9 +282,12 @@ class Describer:
             )
         folder = folder_of(self._settings.volumes_folder, run_uid, key)
         said = {"labels": sweep.labels, "parameter": sweep.parameter}
+        # Before the images: whoever waits for these finds the rest, too.
+        numbers = [label for label in sweep.labels if not isinstance(label, str)]
+        if numbers:
+            store_values(node, numbers, {"axes": ["value"], "parameter": sweep.parameter})
         metric = metric_of(sweep)
         if metric is not None:
-            # Before the images: whoever waits for these finds it, too.
             about = {"axes": ["value"], "metric": metric.value, "about": metric.about, **said}
             describe_metric(node, folder / METRIC_FOLDER, len(sweep.values), about)
         describe_volume(node, folder / VOLUME, looks, {"axes": ["value", "y", "x"], **said}, names.IMAGES)
