@@ -48,13 +48,13 @@ def test_of_the_same_run_or_another(
 
 def test_by_workers_of_a_cluster(service: RunningService) -> None:
     """What Dask's workers read of the service must not become work for Dask's workers."""
-    tomo = connected(service)
-    uid = publish(tomo.raw, documents(SmallScan(rows=40), service.data.parent / "raw"))
-    first = tomo.reconstruct(uid, sirt(3)).wait(60)
-    jobs = [tomo.reconstruct(uid, sirt(3, first.record.reconstruction_id)) for _ in range(2)]
-    six = tomo.reconstruct(uid, sirt(6)).wait(60).volume[:]
-    for job in jobs:
-        assert np.abs(job.wait(60).volume[:] - six).max() < 1e-5 * np.ptp(six)
+    with connected(service) as tomo:
+        uid = publish(tomo.raw, documents(SmallScan(rows=40), service.data.parent / "raw"))
+        first = tomo.reconstruct(uid, sirt(3)).wait(60)
+        jobs = [tomo.reconstruct(uid, sirt(3, first.record.reconstruction_id)) for _ in range(2)]
+        six = tomo.reconstruct(uid, sirt(6)).wait(60).volume[:]
+        for job in jobs:
+            assert np.abs(job.wait(60).volume[:] - six).max() < 1e-5 * np.ptp(six)
 
 
 @pytest.mark.parametrize(
