@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from tests.compute.lines import Idle
 from tomoservice.compute import tasks
 from tomoservice.compute.orders import RunAddress, VolumeOrder
 from tomoservice.compute.tasks import HALVINGS, _open, _Sink, _with_less_memory
@@ -22,7 +23,7 @@ from tomoservice.errors import (
     MemoryBudgetError,
     OtherSlabsError,
 )
-from tomoservice.pipeline import Outline, ResidualLog, Slab
+from tomoservice.pipeline import ResidualLog, Slab
 from tomoservice.store import SlabStore, highest_attempt, keep_resolution, read_resolution, set_aside
 
 SHAPE, CHUNKS = (16, 8, 8), (8, 8, 8)
@@ -219,19 +220,6 @@ def test_out_of_memory_for_good(tmp_path: Path) -> None:
     with pytest.raises(MemoryBudgetError, match="no memory left for a slab, even in smaller parts"):
         less_memory(planned, _Line(), reader(tmp_path / "volume", "same"))
     assert len(planned.budgets) == HALVINGS
-
-
-class Idle:
-    """A line to nobody."""
-
-    def should_stop(self) -> bool:
-        return False
-
-    def tell(self, stage: str) -> None:
-        del stage
-
-    def show(self, outline: Outline) -> None:
-        del outline
 
 
 def test_a_raw_file_that_is_away_may_come_back(tmp_path: Path) -> None:

@@ -56,6 +56,13 @@ class TestOnADevice(DeviceContract):
         self.machine = cuda_machine
 
 
+def need_device() -> None:
+    """Skip the test where ASTRA finds no device."""
+    obstacle = astra_obstacle()
+    if obstacle is not None:
+        pytest.skip(f"ASTRA finds no CUDA device: {obstacle.reason}")
+
+
 @pytest.mark.gpu
 class TestAstraOnADevice(FilteredContract):
     """ASTRA's filtered back-projection on a CUDA device."""
@@ -66,9 +73,7 @@ class TestAstraOnADevice(FilteredContract):
     test_memory_estimates_grow_with_threads_and_slices = None
 
     def made(self) -> Reconstructor:
-        obstacle = astra_obstacle()
-        if obstacle is not None:
-            pytest.skip(f"ASTRA finds no CUDA device: {obstacle.reason}")
+        need_device()
         return get_reconstructor(self.method, DeviceChoice("cuda"))
 
 
@@ -76,13 +81,9 @@ class TestAstraOnADevice(FilteredContract):
 class IterativeOnADevice(IterativeContract):
     """An iterative method whose projections ASTRA makes on a CUDA device."""
 
-    __test__ = False
-
     @pytest.fixture(autouse=True)
     def _device(self) -> None:
-        obstacle = astra_obstacle()
-        if obstacle is not None:
-            pytest.skip(f"ASTRA finds no CUDA device: {obstacle.reason}")
+        need_device()
 
     # Its estimate counts threads, of which a device keeps one busy.
     test_memory_estimates_grow_with_threads_and_slices = None
@@ -92,34 +93,28 @@ CUDA = DeviceChoice("cuda")
 
 
 class TestSirtOnADevice(IterativeOnADevice):
-    __test__ = True
     method = "sirt"
     brief = _Briefly(SirtReconstructor(CUDA), iterations=5, initial=Initial.FBP)
 
 
 class TestSartOnADevice(IterativeOnADevice):
-    __test__ = True
     method = "sart"
     brief = _Briefly(SartReconstructor(CUDA), iterations=2, initial=Initial.FBP, relaxation=0.3)
 
 
 class TestEmOnADevice(IterativeOnADevice):
-    __test__ = True
     method = "em"
     brief = _Briefly(EmReconstructor(CUDA), iterations=6, initial=Initial.FBP)
 
 
 class TestTvOnADevice(IterativeOnADevice):
-    __test__ = True
     method = "tv"
     brief = _Briefly(TvReconstructor(CUDA), iterations=5, initial=Initial.FBP, weight=1e-6)
 
 
 @pytest.mark.gpu
 def test_cgls_on_a_device_agrees_with_the_processor() -> None:
-    obstacle = astra_obstacle()
-    if obstacle is not None:
-        pytest.skip(f"ASTRA finds no CUDA device: {obstacle.reason}")
+    need_device()
     angles, axis = equal_angles(90), 64.3
     sinogram = project(SMALL, angles, 128, axis)[None]
     options = IterativeOptions(iterations=10)

@@ -12,28 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.compute.lines import Idle
 from tests.service.scans import FOURIER, SLOW
 from tomoservice.compute.orders import RunAddress, VolumeOrder
 from tomoservice.compute.resolution import Resolution
 from tomoservice.compute.tasks import fill, resolve
 from tomoservice.compute.workbench import Workbench
 from tomoservice.errors import OtherSlabsError
-from tomoservice.pipeline import Outline, Slab
+from tomoservice.pipeline import Slab
 from tomoservice.service.running import RunningService
 from tomoservice.store import SlabStore, keep_resolution, read_resolution
-
-
-class Idle:
-    """A line to nobody."""
-
-    def should_stop(self) -> bool:
-        return False
-
-    def tell(self, stage: str) -> None:
-        del stage
-
-    def show(self, outline: Outline) -> None:
-        del outline
 
 
 class Colleague:

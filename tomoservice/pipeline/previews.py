@@ -39,7 +39,7 @@ from tomoservice.recipe.stages.reconstruction import Iterative
 from tomoservice.recipe.stages.rings import NoRings
 from tomoservice.recon import get_reconstructor, preview
 from tomoservice.recon.base import ReconstructionPlan
-from tomoservice.recon.iterative.options import IterationControl
+from tomoservice.recon.iterative.options import IterationControl, never
 from tomoservice.recon.iterative.plan import IterativePlan
 from tomoservice.scan import TomoScan
 
@@ -476,7 +476,7 @@ def _reconstructed(
     """Return the slices (z, y, x) from `start`, to which sinograms (row, angle, column) belong."""
     axes, first_row = plan.axes(start, start + len(sinograms)), plan.selection.first_row + start
     if isinstance(recon, IterativePlan):
-        control = IterationControl(cancelled=cancelled or _never)
+        control = IterationControl(cancelled=cancelled or never)
         initial = None if plan.initial is None else plan.initial.slices(start, start + len(sinograms))
         return recon.execute(sinograms, axes, first_row=first_row, initial=initial, control=control)
     return recon.execute(sinograms, axes, first_row=first_row)
@@ -514,10 +514,6 @@ def _check_inside(name: str, number: int, count: int, recipe: Recipe) -> None:
 
 def _one(_kept: object) -> int:
     return 1
-
-
-def _never() -> bool:
-    return False
 
 
 def _silent(_stage: str) -> None:

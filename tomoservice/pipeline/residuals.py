@@ -6,14 +6,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tomoservice.recon.iterative.options import IterationControl
+from tomoservice.recon.iterative.options import IterationControl, never
 
 Residual = tuple[int, int, float]
 """Detector row (binned), iteration from 1, and what is left of the sinogram: |A x - b| / |b|."""
-
-
-def _never() -> bool:
-    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +27,7 @@ class ResidualLog:
         with self._lock:
             return sorted(self._told)
 
-    def control(self, stop_and_keep: Callable[[], bool] = _never) -> IterationControl:
+    def control(self, stop_and_keep: Callable[[], bool] = never) -> IterationControl:
         """Return what `compute` is to be given.
 
         Parameters

@@ -26,7 +26,7 @@ from tomoservice.recon import Reconstructor, get_reconstructor
 from tomoservice.recon.astra_fbp import AstraFbpPlan
 from tomoservice.recon.base import ReconstructionPlan, aligned_empty
 from tomoservice.recon.fourier_cuda import FourierDeviceReconstructor
-from tomoservice.recon.iterative.options import IterationControl
+from tomoservice.recon.iterative.options import IterationControl, never
 from tomoservice.recon.iterative.plan import IterativePlan
 from tomoservice.scan import TomoScan
 from tomoservice.threads import available_threads
@@ -133,7 +133,7 @@ class Computation:
     def __init__(self, plan: Plan, scan: TomoScan, *, memory_bytes: int | None = None) -> None:
         budget = memory_budget(memory_bytes)
         self._plan = plan
-        self._stop: Callable[[], bool] = _never
+        self._stop: Callable[[], bool] = never
         self._watch = Stopwatch()
         self._opened = ExitStack()
         self._reconstructor: Reconstructor = get_reconstructor(
@@ -211,7 +211,7 @@ class Computation:
             See `compute`.
         """
         conversion = self._plan.conversion
-        self._stop = cancelled or _never
+        self._stop = cancelled or never
         self._control = iterations or IterationControl()
         self._watch = Stopwatch()
         self._filter_whole_frames()
@@ -341,7 +341,3 @@ class Computation:
             seconds = max(time.perf_counter() - began, 1e-6)
             self._rows_per_second = max(self._least_rows, int((end - begin) / seconds))
             start = end
-
-
-def _never() -> bool:
-    return False

@@ -78,7 +78,8 @@ class IterativeOptions(SliceOptions):
             raise EngineError(f"weight must be finite and not negative, got {self.weight:g}")
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Say that nobody asked."""
     return False
 
 
@@ -103,8 +104,8 @@ class IterationControl:
         iteration.
     """
 
-    cancelled: Callable[[], bool] = _never
-    stop_and_keep: Callable[[], bool] = _never
+    cancelled: Callable[[], bool] = never
+    stop_and_keep: Callable[[], bool] = never
     on_iteration: Callable[[int, int, float], None] = _ignore
 
     def listen(self) -> None:
