@@ -51,7 +51,9 @@ class GroupMaker:
         self._reach = reach
         self._options = options
         self._kernels = Kernels(options)
+        # Two threads may replace these at the same time; either's is right.
         self._last: tuple[Span, Response] | None = None
+        self._last_numbers: tuple[NDArray[np.float64], GroupNumbers] | None = None
 
     def parts(self, slab: Slab, first: int) -> list[NDArray[np.int64]]:
         """Return the places in the slab of those rows of a group that are computed together.
@@ -80,7 +82,6 @@ class GroupMaker:
         if last is not None and last[0] == span:
             return last[1]
         response = make_response(span, self._options, edges=edges, kernels=self._kernels)
-        # Another thread may do the same at the same time; either's is right.
         self._last = span, response
         return response
 
@@ -108,8 +109,13 @@ class GroupMaker:
         """Return what the axes of some lanes make of the filter; absent lanes have the first one's axis."""
         every = np.full(LANES, axes[0])
         every[lanes] = axes
+        last = self._last_numbers
+        if last is not None and np.array_equal(last[0], every):
+            return last[1]
         response = self.response(every)
-        return GroupNumbers(response, self._weights(every), *self._factors(response, every))
+        numbers = GroupNumbers(response, self._weights(every), *self._factors(response, every))
+        self._last_numbers = every, numbers
+        return numbers
 
     def _weights(self, axes: NDArray[np.float64]) -> NDArray[np.float32]:
         if not self._options.half_acquisition:

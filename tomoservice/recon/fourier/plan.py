@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +30,8 @@ from tomoservice.threads import available_threads
 
 # Numbers of a sinogram that make another thread worth its start, where only one slice is wanted.
 WORTH_A_THREAD = 300_000
+# Bytes that the system hands out at once, at least and where it can.
+PAGE, LARGE_PAGE = 1 << 12, 1 << 21
 
 
 class FourierReconstructor(RowsAlone):
@@ -93,8 +96,10 @@ class FourierPlan:
         shape = self._prepared.shape
         slab = Slab.checked(shape, sinograms, rotation_axis, first_row, out).contiguous()
         groups = range(first_row - first_row % LANES, first_row + len(slab.sinograms), LANES)
-        threads = nullcontext() if self._threads == 1 else ThreadPoolExecutor(self._threads, "tomoservice")
-        with threads as executor:
+        others = self._threads - 1
+        with ThreadPoolExecutor(others, "tomoservice") if others else nullcontext() as executor:
+            if slab.out is not out:
+                _claim(slab.out, executor, self._threads)
             for first in groups:
                 for rows in self._prepared.groups.parts(slab, first):
                     self._reconstruct_group(slab, first, rows, executor)
@@ -157,14 +162,38 @@ class FourierPlan:
         return Sizes(angles, response.length, length, rows_at_once(length), prepared.size, self._threads)
 
 
+def _claim(fresh: NDArray[np.float32], executor: Executor | None, threads: int) -> None:
+    """Write to each page of new memory once, so that no page is met for the first time while slices are made.
+
+    There each page is met by all threads at the same time, and the system then makes one for each of them.
+    """
+    memory = fresh.reshape(-1).view(np.uint8)
+    starts = range(-fresh.ctypes.data % LARGE_PAGE, memory.size, LARGE_PAGE)
+
+    def claim(part: range) -> None:
+        for start in part:
+            memory[start : start + LARGE_PAGE : PAGE] = 0
+
+    _together(executor, [partial(claim, starts[thread::threads]) for thread in range(threads)])
+
+
 def _on_all(
     executor: Executor | None, space: Workspace, work: Callable[[NDArray[np.float32], int], None]
 ) -> None:
     """Call `work` with each thread's working space, and the counter by which threads share out work."""
     counter = space.counter()
-    if executor is None:
-        work(space.scratch[0], counter)
-        return
-    # Consuming the results raises what one of them raised.
-    for _ in executor.map(lambda own: work(own, counter), space.scratch):
-        pass
+    _together(executor, [partial(work, own, counter) for own in space.scratch])
+
+
+def _together(executor: Executor | None, works: list[Callable[[], None]]) -> None:
+    """Do the first of some works, while threads of the executor do the others."""
+    first, *others = works
+    waiting = [] if executor is None else [executor.submit(work) for work in others]
+    try:
+        # The caller is one of the threads: it need not be woken.
+        first()
+    finally:
+        # Whatever happens, nobody works in a space that has been given back.
+        wait(waiting)
+    for future in waiting:
+        future.result()

@@ -77,6 +77,7 @@ class Workspace:
         self.sizes = sizes
         self._all = aligned_empty((sizes.numbers,))
         self._counter = np.zeros(1, np.int64)
+        self._counter_address = int(self._counter.ctypes.data)
         self.polar = int(self._all.ctypes.data)
         self.columns = self.polar + 4 * sizes.polar
         start = sizes.polar + sizes.columns
@@ -88,7 +89,7 @@ class Workspace:
     def counter(self) -> int:
         """Return the address of the counter by which threads share out work, set to 0."""
         self._counter[0] = 0
-        return int(self._counter.ctypes.data)
+        return self._counter_address
 
 
 class Pool:
