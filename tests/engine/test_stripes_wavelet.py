@@ -12,7 +12,7 @@ from tests.engine.striped import striped
 from tomoservice.errors import EngineError
 from tomoservice.prep.stripes import FourierWavelet, remove_stripes
 from tomoservice.prep.stripes.daubechies import daubechies, wavelet_names
-from tomoservice.prep.stripes.fourier_wavelet import _analyse, _synthesise
+from tomoservice.prep.stripes.fourier_wavelet import OnTheCpu
 
 SAME = 1e-5
 
@@ -66,12 +66,12 @@ def test_filters_are_those_of_pywavelets():
 )
 def test_transform_is_that_of_pywavelets(shape, name):
     signal = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    smooth, detail = _analyse(signal, daubechies(name))
+    smooth, detail = OnTheCpu().analyse(signal, daubechies(name))
     wanted, (_, vertical, _) = pywt.dwt2(signal, name)
     assert np.allclose(smooth, wanted, atol=1e-5)
     assert np.allclose(detail, vertical, atol=1e-5)
     back = pywt.idwt2((wanted, (None, vertical, None)), name)[: shape[0], : shape[1]]
-    assert np.allclose(_synthesise(smooth, detail, daubechies(name), shape), back, atol=1e-5)
+    assert np.allclose(OnTheCpu().synthesise(smooth, detail, daubechies(name), shape), back, atol=1e-5)
 
 
 def test_unknown_wavelets_are_refused():

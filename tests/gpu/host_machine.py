@@ -36,9 +36,39 @@ def compiler() -> str | None:
 
 
 class HostArray(np.ndarray):
-    """An array that counts as one of the device's."""
+    """An array that counts as one of the device's: like CuPy's, it does not mix with others by itself."""
 
     __cuda_array_interface__ = None
+
+    def __array_ufunc__(
+        self, function: np.ufunc, method: str, *inputs: Any, out: tuple[Any, ...] = (), **named: Any
+    ) -> Any:
+        for array in (*inputs, *out, *named.values()):
+            _refuse_the_hosts(array)
+        plain = [one.view(np.ndarray) if isinstance(one, HostArray) else one for one in inputs]
+        options = {
+            name: one.view(np.ndarray) if isinstance(one, HostArray) else one for name, one in named.items()
+        }
+        if out:
+            options["out"] = tuple(one.view(np.ndarray) for one in out)
+        result = getattr(function, method)(*plain, **options)
+        return out[0] if out else _as_the_devices(result)
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        _refuse_the_hosts(value)
+        super().__setitem__(place, value)
+
+
+def _refuse_the_hosts(array: Any) -> None:
+    if isinstance(array, np.ndarray) and not isinstance(array, HostArray):
+        msg = f"an array of the host, {array.shape}, among the device's"
+        raise TypeError(msg)
+
+
+def _as_the_devices(result: Any) -> Any:
+    if isinstance(result, tuple):
+        return tuple(map(_as_the_devices, result))
+    return result.view(HostArray) if isinstance(result, np.ndarray) else result
 
 
 class OutOfHostMemoryError(Exception):
@@ -46,18 +76,16 @@ class OutOfHostMemoryError(Exception):
 
 
 class HostNamespace:
-    """Array functions, whose results are the device's."""
+    """A module's functions of arrays, whose results are the device's."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(np, name)
+        value = getattr(self._module, name)
         if not callable(value) or isinstance(value, type):
             return value
-
-        def wrapped(*arguments: Any, **named: Any) -> Any:
-            result = value(*arguments, **named)
-            return result.view(HostArray) if isinstance(result, np.ndarray) else result
-
-        return wrapped
+        return lambda *arguments, **named: _as_the_devices(value(*arguments, **named))
 
 
 class HostMachine:
@@ -76,14 +104,14 @@ class HostMachine:
     """
 
     name = "host"
-    fft: ModuleType = fft
-    ndimage: ModuleType = ndimage
+    fft = HostNamespace(fft)
+    ndimage = HostNamespace(ndimage)
     out_of_memory = OutOfHostMemoryError
 
     def __init__(
         self, folder: Path, *, late: bool = True, memory: int = 1 << 40, told: int | None = None
     ) -> None:
-        self.xp = HostNamespace()
+        self.xp = HostNamespace(np)
         self._lock = threading.RLock()
         self._folder, self._late, self._memory, self._told = folder, late, memory, told
         self.allocated = self.most_allocated = 0
@@ -132,7 +160,7 @@ class HostMachine:
 
     def transform(self, array: HostArray, axes: int) -> None:
         places = tuple(range(array.ndim - axes, array.ndim))
-        array[...] = fft.fftn(array.view(np.ndarray), axes=places)
+        array[...] = self.fft.fftn(array, axes=places)
 
     def free_bytes(self) -> int:
         return self._memory - self.allocated if self._told is None else self._told

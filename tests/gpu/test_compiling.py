@@ -20,6 +20,7 @@ ARCHITECTURES = ("sm_80", "sm_90")
 # What each source is compiled with.
 DEFINES: dict[str, list[dict[str, str | int]]] = {
     "recon/fourier_cuda/kernels.cu": [{"PAIRS": pairs} for pairs in (1, 2, 4, 8)],
+    "prep/on_device/stripes/stripes.cu": [{}],
     "prep/on_device/flat.cu": [{"PIXEL": pixel} for pixel in PIXELS.values()],
 }
 

@@ -1,7 +1,7 @@
 """The stages before the reconstruction on a device, so that sinograms are there when they are needed.
 
-A step without a version for devices takes its block to the CPU and back. Binned frames are averaged on the
-CPU before anything else, so scans that are binned are corrected there.
+A step without a version for devices takes its block to the CPU and back: a tilted axis, and phase from
+several distances.
 """
 
 from __future__ import annotations
@@ -12,10 +12,22 @@ from functools import partial
 from tomoservice.cuda import Machine
 from tomoservice.cuda.machine import DeviceArray
 from tomoservice.pipeline.pieces import Check
-from tomoservice.pipeline.stages import Block, Exponential, MinusLog, Phase, Step, Stripes
+from tomoservice.pipeline.stages import (
+    Block,
+    DoubleFlatField,
+    Exponential,
+    LevelBorders,
+    Linearise,
+    MinusLog,
+    Phase,
+    Spikes,
+    Step,
+    Stripes,
+    StuckPixels,
+    Zingers,
+)
 from tomoservice.prep import on_device
 from tomoservice.prep.phase import Retrieval
-from tomoservice.prep.stripes import BySorting
 
 Change = Callable[[Machine, DeviceArray], None]
 
@@ -27,10 +39,22 @@ def version_for_devices(step: Step) -> Change | None:
             return partial(on_device.minus_log, minimum_transmission=step.minimum_transmission)
         case Exponential():
             return on_device.exponential
+        case LevelBorders():
+            return partial(on_device.level_borders, columns=step.columns)
+        case DoubleFlatField():
+            return partial(on_device.double_flat_field, sigma=step.sigma)
+        case StuckPixels():
+            return on_device.bridge_stuck_pixels
+        case Zingers():
+            return partial(on_device.remove_zingers, options=step.options)
+        case Spikes():
+            return partial(on_device.remove_spikes, options=step.options)
         case Phase(retrieval=Retrieval() as retrieval):
             return partial(on_device.retrieve_phase, retrieval=retrieval)
-        case Stripes() if isinstance(step.method, BySorting):
-            return partial(on_device.sort_stripes_away, method=step.method)
+        case Stripes() if type(step.method) in on_device.CORRECTIONS:
+            return partial(on_device.remove_stripes, method=step.method)
+        case Linearise():
+            return partial(on_device.linearise, coefficients=step.coefficients)
         case _:
             return None
 

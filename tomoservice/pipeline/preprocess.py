@@ -73,8 +73,7 @@ class Preprocessor:
         self._kept: Block | None = None
         self._buffers = Buffers(buffer_rows * selection.angles_deg.size * selection.width)
         self._rest = Chain(None)
-        # Pixels are averaged on the CPU.
-        self._machine = machine if selection.binning == 1 else None
+        self._machine = machine
         self._reader = ProjectionReader(scan, selection, piece_bytes)
 
     @property
@@ -312,7 +311,7 @@ class Preprocessor:
         if self._machine is not None and self._machine.owns(result):
             with self._machine.active():
                 brought = on_device.DeviceBeam.of(self._machine, beam)
-            correct = partial(self._correct_there, self._machine, beam=brought)
+            correct = partial(self._correct_there, self._machine, beam=brought, binning=binning)
         while True:
             if cancelled is not None and cancelled():
                 raise CancelledError("stopped while reading projections")
@@ -354,6 +353,7 @@ class Preprocessor:
         places: NDArray[np.intp],
         sinograms: NDArray[np.float32],
         beam: on_device.DeviceBeam,
+        binning: int,
     ) -> None:
         """Correct frames (projection, row, column) into their places among `sinograms` on the device."""
         least = self._chain.minimum_transmission
@@ -361,9 +361,23 @@ class Preprocessor:
         # While others compute.
         counts = on_device.bring_counts(machine, frames)
         with machine.active():
+            if binning == 1:
+                on_device.correct_frames(
+                    machine, counts, beam, sinograms, places, minimum_transmission=least, mixture=mixture
+                )
+                return
+            # Pixels are averaged as the detector would have, before the logarithm.
+            count, rows, columns = frames.shape
+            corrected = machine.empty((rows, count, columns), np.float32)
             on_device.correct_frames(
-                machine, counts, beam, sinograms, places, minimum_transmission=least, mixture=mixture
+                *(machine, counts, beam, corrected, np.arange(count)),
+                minimum_transmission=None,
+                mixture=mixture,
             )
+            binned = on_device.average_pixels(machine, corrected, binning)
+            if least is not None:
+                on_device.minus_log(machine, binned, minimum_transmission=least)
+            sinograms[:, machine.to_device(places)] = binned
 
     def _correct(
         self,

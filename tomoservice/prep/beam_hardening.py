@@ -89,15 +89,20 @@ def linearise(
                 values = whole_source[block].astype(np.float32, order="C")
             if evaluate(values.reshape(-1), factors):
                 value = whole_source[block][~np.isfinite(values)].flat[0]
-                raise EngineError(
-                    f"a line integral of {value:g} gives no finite value with beam_hardening.coefficients "
-                    f"{list(coefficients)}"
-                )
+                raise overflow(value, coefficients)
             whole[block] = values
 
     count = threads or available_threads()
     for_each(work, ranges(len(blocks), 4 * count), count)
     return result
+
+
+def overflow(value: float, coefficients: Sequence[float]) -> EngineError:
+    """Return the error that says which line integral gives no finite value."""
+    return EngineError(
+        f"a line integral of {value:g} gives no finite value with beam_hardening.coefficients "
+        f"{list(coefficients)}"
+    )
 
 
 def checked_coefficients(coefficients: Sequence[float]) -> NDArray[np.float32]:

@@ -125,7 +125,12 @@ def level_borders(transmission: NDArray[np.float32], columns: int) -> None:
         )
         raise GeometryError(msg)
     shape = transmission.shape
-    if not 1 <= columns <= shape[2] // 2:
-        raise GeometryError(f"{columns} columns of air on either side, of {shape[2]} columns in all")
+    check_border(columns, shape[2])
     target = lines(transmission)
     for_each(lambda part: kernels.level_borders(target, shape, part, columns), cuts(shape))
+
+
+def check_border(columns: int, width: int) -> None:
+    """Refuse more columns of air on either side than a row has."""
+    if not 1 <= columns <= width // 2:
+        raise GeometryError(f"{columns} columns of air on either side, of {width} columns in all")

@@ -46,10 +46,6 @@ def fixed_pattern(sinograms: NDArray[np.float32], sigma: float) -> NDArray[np.fl
     GeometryError
         If there is no angle.
     """
-    from scipy.ndimage import gaussian_filter
-
-    if not (np.isfinite(sigma) and sigma > 0):
-        raise EngineError(f"the Gaussian of the double flat field has a width above 0, got {sigma}")
     if sinograms.ndim != 3 or 0 in sinograms.shape:
         raise GeometryError(f"a double flat field wants (row, angle, column), got shape {sinograms.shape}")
     mean = np.empty((sinograms.shape[0], sinograms.shape[2]), np.float64)
@@ -59,6 +55,15 @@ def fixed_pattern(sinograms: NDArray[np.float32], sigma: float) -> NDArray[np.fl
             mean[row] = sinograms[row].mean(axis=0, dtype=np.float64)
 
     for_each(average, ranges(len(mean), 4 * available_threads()))
+    return fine_part(mean, sigma)
+
+
+def fine_part(mean: NDArray[np.float64], sigma: float) -> NDArray[np.float32]:
+    """Return a mean over angles (row, column) without what is smooth in it; see `fixed_pattern`."""
+    from scipy.ndimage import gaussian_filter
+
+    if not (np.isfinite(sigma) and sigma > 0):
+        raise EngineError(f"the Gaussian of the double flat field has a width above 0, got {sigma}")
     smooth = gaussian_filter(mean, sigma, mode="nearest", radius=row_margin(sigma))
     return (mean - smooth).astype(np.float32)
 

@@ -109,18 +109,28 @@ def stuck_pixels(sinograms: NDArray[np.float32]) -> NDArray[np.bool_]:
         raise GeometryError(f"stuck pixels are found in (row, angle, column), got shape {sinograms.shape}")
     rows, angles, columns = sinograms.shape
     bad = np.zeros((rows, columns), np.bool_)
-    if angles < 3 or columns < 2 * SIDE + 1:
+    if too_few_to_judge(angles, columns):
         return bad
 
     def judge(part: tuple[int, int]) -> None:
         for row in range(*part):
-            change = sinograms[row].std(axis=0, dtype=np.float64)
-            windows = sliding_window_view(np.pad(change, SIDE, mode="reflect"), SIDE)
-            sides = np.median(windows, axis=1)
-            left, right = sides[:columns], sides[SIDE + 1 : SIDE + 1 + columns]
-            bad[row] = change < STUCK * np.minimum(left, right)
-            # What never changes anywhere is no measurement, and nothing to compare with.
-            bad[row] |= (change > NOISY * np.maximum(left, right)) & (np.minimum(left, right) > 0)
+            bad[row] = judged_by_change(sinograms[row].std(axis=0, dtype=np.float64))
 
     for_each(judge, ranges(rows, 4 * available_threads()))
     return bad
+
+
+def too_few_to_judge(angles: int, columns: int) -> bool:
+    """Tell whether there is too little to find stuck pixels in."""
+    return angles < 3 or columns < 2 * SIDE + 1
+
+
+def judged_by_change(change: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which pixels of a row (column,) are bad, by the standard deviations of their values."""
+    columns = len(change)
+    windows = sliding_window_view(np.pad(change, SIDE, mode="reflect"), SIDE)
+    sides = np.median(windows, axis=1)
+    left, right = sides[:columns], sides[SIDE + 1 : SIDE + 1 + columns]
+    stuck: NDArray[np.bool_] = change < STUCK * np.minimum(left, right)
+    # What never changes anywhere is no measurement, and nothing to compare with.
+    return stuck | ((change > NOISY * np.maximum(left, right)) & (np.minimum(left, right) > 0))

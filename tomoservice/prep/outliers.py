@@ -99,7 +99,7 @@ def remove_zingers(projections: NDArray[np.float32], options: ZingerOptions | No
         If `projections` is not a float32 stack with columns side by side in memory.
     """
     chosen = options or ZingerOptions()
-    return remove_not_finite(projections) + _clean(projections, chosen.size, True, _limits(chosen))
+    return remove_not_finite(projections) + _clean(projections, chosen.size, True, limits_of(chosen))
 
 
 def remove_spikes(sinograms: NDArray[np.float32], options: ZingerOptions | None = None) -> int:
@@ -129,13 +129,8 @@ def remove_spikes(sinograms: NDArray[np.float32], options: ZingerOptions | None 
     """
     chosen = options or ZingerOptions()
     replaced = remove_not_finite(sinograms)
-    if sinograms.shape[1] < chosen.size:
-        msg = (
-            f"zingers along angle need at least {chosen.size} projections, got {sinograms.shape[1]}; "
-            "look for them within frames instead"
-        )
-        raise EngineError(msg)
-    return replaced + _clean(sinograms, chosen.size, False, _limits(chosen))
+    check_angles(sinograms.shape[1], chosen)
+    return replaced + _clean(sinograms, chosen.size, False, limits_of(chosen))
 
 
 def remove_not_finite(stack: NDArray[np.float32]) -> int:
@@ -197,7 +192,18 @@ def median_frames(frames: NDArray[np.generic], size: int) -> NDArray[np.float32]
     return medians
 
 
-def _limits(options: ZingerOptions) -> tuple[np.float32, np.float32, int]:
+def check_angles(angles: int, options: ZingerOptions) -> None:
+    """Refuse to look for zingers along so few angles that the window does not fit."""
+    if angles < options.size:
+        msg = (
+            f"zingers along angle need at least {options.size} projections, got {angles}; look for them "
+            "within frames instead"
+        )
+        raise EngineError(msg)
+
+
+def limits_of(options: ZingerOptions) -> tuple[np.float32, np.float32, int]:
+    """Return the least threshold, the threshold over the mean distance, and 1 for bright, 2 for dark, 3."""
     kind = {Kind.BRIGHT: 1, Kind.DARK: 2, Kind.BOTH: 3}[Kind(options.kind)]
     if options.unit == ThresholdUnit.TRANSMISSION:
         return np.float32(options.threshold), np.float32(0), kind

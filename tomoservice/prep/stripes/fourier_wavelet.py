@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,12 @@ class FourierWavelet:
 
     def corrected(self, sinogram: Sinogram) -> Sinogram:
         """Return a sinogram without stripes; see `StripeMethod.corrected`."""
-        padded, before, beside = self._padded(sinogram)
+        result: Sinogram = self.corrected_by(OnTheCpu(), sinogram)
+        return result
+
+    def corrected_by(self, transforms: Transforms, sinogram: Any) -> Any:
+        """Return a sinogram without stripes, computed where it is."""
+        padded, before, beside = self._padded(transforms.xp, sinogram)
         levels = self._levels(padded.shape)
         if levels == 0:
             return sinogram
@@ -93,29 +99,29 @@ class FourierWavelet:
         sizes, bands = [padded.shape], []
         smooth = padded
         for _ in range(levels):
-            smooth, detail = _analyse(smooth, filters)
-            bands.append(self._constant_part(detail))
+            smooth, detail = transforms.analyse(smooth, filters)
+            bands.append(self._constant_part(transforms, detail))
             sizes.append(smooth.shape)
-        stripes = np.zeros(sizes[-1], np.float32)
+        stripes = transforms.xp.zeros(sizes[-1], np.float32)
         for band, (finer, coarser) in zip(bands[::-1], list(pairwise(sizes))[::-1], strict=True):
-            stripes = _synthesise(stripes[: coarser[0], : coarser[1]], band, filters, finer)
+            stripes = transforms.synthesise(stripes[: coarser[0], : coarser[1]], band, filters, finer)
         angles, columns = sinogram.shape
         return sinogram - stripes[before : before + angles, beside : beside + columns]
 
-    def _padded(self, sinogram: Sinogram) -> tuple[Sinogram, int, int]:
+    def _padded(self, xp: Any, sinogram: Any) -> tuple[Any, int, int]:
         """Return the sinogram continued beyond its edges, and how many angles and columns come before it."""
         angles, columns = sinogram.shape
         if self.variant == Variant.TOMOPY:
             length = angles + angles // 8
             before = (length - angles) // 2
-            padded = np.zeros((length, columns), np.float32)
+            padded = xp.zeros((length, columns), np.float32)
             padded[before : before + angles] = sinogram
             return padded, before, 0
         pad = min(150, int(0.1 * min(angles, columns)))
-        padded = np.empty((angles + 2 * pad, columns + 2 * pad), np.float32)
+        padded = xp.empty((angles + 2 * pad, columns + 2 * pad), np.float32)
         inner = padded[:, pad : pad + columns]
         inner[pad : pad + angles] = sinogram
-        inner[:pad] = inner[pad + angles :] = np.mean(sinogram, axis=0, dtype=np.float64)
+        inner[:pad] = inner[pad + angles :] = xp.mean(sinogram, axis=0, dtype=np.float64)
         padded[:, :pad] = inner[:, :1]
         padded[:, pad + columns :] = inner[:, -1:]
         return padded, pad, pad
@@ -126,7 +132,7 @@ class FourierWavelet:
         most = max(int(math.log2(max(min(shape) / SMALLEST_BAND, 1))), 0)
         return min(self.level or most, most)
 
-    def _constant_part(self, band: Sinogram) -> Sinogram:
+    def _constant_part(self, transforms: Transforms, band: Any) -> Any:
         """Return what damping takes away of a band (angle, column): what hardly changes with the angle."""
         angles = len(band)
         centre = {
@@ -137,35 +143,63 @@ class FourierWavelet:
         window = fft.ifftshift(np.exp(-0.5 * ((np.arange(angles) - centre) / self.sigma) ** 2))
         # What a real signal keeps of a window that is off centre is its even part.
         kept = 0.5 * (window + np.roll(window[::-1], 1))[: angles // 2 + 1]
-        spectrum = fft.rfft(band, axis=0)
-        spectrum *= kept.astype(np.float32)[:, None]
-        constant: Sinogram = fft.irfft(spectrum, angles, axis=0, overwrite_x=True)
-        return constant
+        spectrum = transforms.fft.rfft(band, axis=0)
+        spectrum *= transforms.xp.asarray(kept.astype(np.float32)[:, None])
+        return transforms.fft.irfft(spectrum, angles, axis=0, overwrite_x=True)
 
 
-def _analyse(signal: Sinogram, filters: Filters) -> tuple[Sinogram, Sinogram]:
-    """Split a signal, smoothed along the angle, into its smooth and its detailed half across columns."""
-    from tomoservice.prep.stripes._wavelet_kernels import analyse_angles, analyse_columns
+class Transforms(Protocol):
+    """What the filter is made of, where a sinogram is."""
 
-    low, high = (np.ascontiguousarray(taps[::-1]) for taps in filters)
-    angles, columns = ((length + low.size - 1) // 2 for length in signal.shape)
-    paths = [
-        mirrored(2 - low.size, 2 * count, length)
-        for count, length in zip((angles, columns), signal.shape, strict=True)
-    ]
-    along = np.empty((angles, signal.shape[1]), np.float32)
-    analyse_angles(signal, paths[0], low, along)
-    smooth, detail = np.empty((angles, columns), np.float32), np.empty((angles, columns), np.float32)
-    analyse_columns(along, paths[1], low, high, smooth, detail)
-    return smooth, detail
+    @property
+    def xp(self) -> Any:
+        """Array functions as NumPy has them."""
+
+    @property
+    def fft(self) -> Any:
+        """Fourier transforms as ``scipy.fft`` has them."""
+
+    def analyse(self, signal: Any, filters: Filters, /) -> tuple[Any, Any]:
+        """Split a signal, smoothed along the angle, into its smooth and its detailed half across columns."""
+
+    def synthesise(self, smooth: Any, detail: Any, filters: Filters, shape: tuple[int, ...], /) -> Any:
+        """Undo `analyse` into a signal of this shape."""
 
 
-def _synthesise(smooth: Sinogram, detail: Sinogram, filters: Filters, shape: tuple[int, ...]) -> Sinogram:
-    """Undo `_analyse` into a signal of this shape."""
-    from tomoservice.prep.stripes._wavelet_kernels import synthesise_angles, synthesise_columns
+def paths(shape: tuple[int, ...], taps: int) -> list[NDArray[np.int32]]:
+    """Return for each axis of a signal the elements that filters of so many taps meet, two for each result.
 
-    along = np.empty((len(smooth), shape[1]), np.float32)
-    synthesise_columns(np.ascontiguousarray(smooth), detail, *filters, along)
-    signal = np.empty(shape, np.float32)
-    synthesise_angles(along, filters[0], signal)
-    return signal
+    The filters reach beyond the ends, where the signal is mirrored.
+    """
+    return [mirrored(2 - taps, 2 * ((length + taps - 1) // 2), length) for length in shape]
+
+
+class OnTheCpu:
+    """See `Transforms`."""
+
+    xp, fft = np, fft
+
+    def analyse(self, signal: Sinogram, filters: Filters, /) -> tuple[Sinogram, Sinogram]:
+        """See `Transforms.analyse`."""
+        from tomoservice.prep.stripes._wavelet_kernels import analyse_angles, analyse_columns
+
+        low, high = (np.ascontiguousarray(taps[::-1]) for taps in filters)
+        angles, columns = ((length + low.size - 1) // 2 for length in signal.shape)
+        down, across = paths(signal.shape, low.size)
+        along = np.empty((angles, signal.shape[1]), np.float32)
+        analyse_angles(signal, down, low, along)
+        smooth, detail = np.empty((angles, columns), np.float32), np.empty((angles, columns), np.float32)
+        analyse_columns(along, across, low, high, smooth, detail)
+        return smooth, detail
+
+    def synthesise(
+        self, smooth: Sinogram, detail: Sinogram, filters: Filters, shape: tuple[int, ...], /
+    ) -> Sinogram:
+        """See `Transforms.synthesise`."""
+        from tomoservice.prep.stripes._wavelet_kernels import synthesise_angles, synthesise_columns
+
+        along = np.empty((len(smooth), shape[1]), np.float32)
+        synthesise_columns(np.ascontiguousarray(smooth), detail, *filters, along)
+        signal = np.empty(shape, np.float32)
+        synthesise_angles(along, filters[0], signal)
+        return signal

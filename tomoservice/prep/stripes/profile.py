@@ -54,9 +54,12 @@ class Titarenko:
         blocks = min(self.blocks, len(sinogram))
         parts = zip(np.array_split(sinogram, blocks), np.array_split(corrected, blocks), strict=True)
         for part, result in parts:
-            offsets = _smoothing_offsets(_mean_profile(part), self.alpha, order=1)
-            np.add(part, offsets, out=result, casting="same_kind")
+            np.add(part, self.offsets(_mean_profile(part)), out=result, casting="same_kind")
         return corrected
+
+    def offsets(self, profile: Profile) -> Profile:
+        """Return what is added to each column (column,) of a part with this mean over angles."""
+        return _smoothing_offsets(profile, self.alpha, order=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +127,12 @@ class Smoothing:
 
     def corrected(self, sinogram: Sinogram) -> Sinogram:
         """Return a sinogram without stripes; see `StripeMethod.corrected`."""
-        profile = _mean_profile(sinogram)
-        stripes = profile - uniform_filter1d(profile, self.size, mode="nearest")
-        corrected: Sinogram = (sinogram - stripes).astype(np.float32)
+        corrected: Sinogram = (sinogram + self.offsets(_mean_profile(sinogram))).astype(np.float32)
         return corrected
+
+    def offsets(self, profile: Profile) -> Profile:
+        """Return what is added to each column (column,) of a sinogram with this mean over angles."""
+        return np.asarray(uniform_filter1d(profile, self.size, mode="nearest") - profile)
 
 
 def _mean_profile(sinogram: Sinogram) -> Profile:

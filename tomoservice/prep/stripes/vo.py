@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from tomoservice.errors import EngineError
@@ -19,6 +20,8 @@ from tomoservice.prep.stripes.base import Sinogram, above, at_least, large_windo
 from tomoservice.prep.stripes.detection import find_stripes, widened
 from tomoservice.windows import window_path
 
+Profile = NDArray[np.float64]
+"""One number for each column."""
 # Angles over which a responsive pixel's values hardly change, by the authors.
 SMOOTH_ANGLES = 10
 # Ratio of a column's mean to its neighbours' that a pixel's gain can explain.
@@ -102,16 +105,45 @@ class LargeStripes:
         """Correct a sorted sinogram in place: it stays sorted."""
         values = ranked.values
         smooth = ranked.medians(large_window(self.size, len(values)))
-        angles = values.shape[1]
-        drop = int(0.5 * self.drop_ratio * angles)
-        kept = slice(drop, angles - drop)
-        mean, around = (np.mean(array[:, kept], axis=1, dtype=np.float64) for array in (values, smooth))
-        ratio = np.divide(mean, around, out=np.ones_like(mean), where=around != 0)
-        large = widened(find_stripes(ratio, self.snr))
+        kept = self.ranks_kept(values.shape[1])
+        mean, around = (
+            np.asarray(np.mean(array[:, kept], axis=1, dtype=np.float64)) for array in (values, smooth)
+        )
+        ratio, large = self.judged(mean, around)
         if self.normalise:
-            ratio[(ratio < 1 / LARGEST_GAIN) | (ratio > LARGEST_GAIN)] = 1
             np.divide(values, ratio[:, None], out=values, casting="same_kind")
         values[large] = smooth[large]
+
+    def ranks_kept(self, angles: int) -> slice:
+        """Return which of a column's sorted values its mean is taken of."""
+        drop = int(0.5 * self.drop_ratio * angles)
+        return slice(drop, angles - drop)
+
+    def judged(self, mean: Profile, around: Profile) -> tuple[Profile, NDArray[np.bool_]]:
+        """Judge columns by the means (column,) of their sorted values and of the medians around them.
+
+        Returns
+        -------
+        ratio : (column,) float64 array
+            What `normalise` divides each column by.
+        large : (column,) bool array
+            Columns that are replaced by the medians.
+        """
+        ratio = np.divide(mean, around, out=np.ones_like(mean), where=around != 0)
+        large = widened(find_stripes(ratio, self.snr))
+        ratio[(ratio < 1 / LARGEST_GAIN) | (ratio > LARGEST_GAIN)] = 1
+        return ratio, large
+
+
+@dataclass(frozen=True)
+class ColumnBridges:
+    """Columns that are interpolated linearly between others, (bridge,) each."""
+
+    lost: NDArray[np.intp]
+    left: NDArray[np.intp]
+    right: NDArray[np.intp]
+    weight: Profile
+    """Of the column on the right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,22 +187,35 @@ class DeadStripes:
         """Return the sinogram with dead columns interpolated; the sinogram itself if there are none."""
         from tomoservice.prep.stripes._kernels import fluctuations
 
-        angles, columns = sinogram.shape
-        changes = fluctuations(sinogram, window_path(angles, SMOOTH_ANGLES), SMOOTH_ANGLES)
+        changes = fluctuations(sinogram, window_path(len(sinogram), SMOOTH_ANGLES), SMOOTH_ANGLES)
+        bridges = self.bridges(changes)
+        if bridges is None:
+            return sinogram
+        repaired = sinogram.copy()
+        left, right, weight = sinogram[:, bridges.left], sinogram[:, bridges.right], bridges.weight
+        repaired[:, bridges.lost] = left * (1 - weight) + right * weight
+        return repaired
+
+    def bridges(self, changes: Profile) -> ColumnBridges | None:
+        """Judge columns by how far their values lie from the means around them, (column,), summed up.
+
+        Returns
+        -------
+        ColumnBridges or None
+            How dead columns are interpolated; None if nothing is to be done.
+        """
+        columns = len(changes)
         around = median_filter(changes, large_window(self.size, columns))
         around[around == 0] = np.mean(around) or 1
         dead = widened(find_stripes(changes / around, self.snr))
         # The outermost columns have nothing beyond them to interpolate to.
         dead[:2] = dead[-2:] = False
         if not 0 < np.count_nonzero(dead) < columns // 3:
-            return sinogram
+            return None
         good, lost = np.flatnonzero(~dead), np.flatnonzero(dead)
         after = np.searchsorted(good, lost)
         left, right = good[after - 1], good[after]
-        weight = (lost - left) / (right - left)
-        repaired = sinogram.copy()
-        repaired[:, lost] = sinogram[:, left] * (1 - weight) + sinogram[:, right] * weight
-        return repaired
+        return ColumnBridges(lost, left, right, (lost - left) / (right - left))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,16 +252,18 @@ class EveryStripe:
     def __post_init__(self) -> None:
         at_least("small_size", self.small_size, 1)
         at_least("large_size", self.large_size, 1)
-        self._large()
+        self.in_turn()
 
     def corrected(self, sinogram: Sinogram) -> Sinogram:
         """Return a sinogram without stripes; see `StripeMethod.corrected`."""
-        repaired = DeadStripes(snr=self.snr, size=self.large_size).repaired(sinogram)
-        ranked = Ranked.of(repaired)
-        self._large().correct_ranked(ranked)
-        return ranked.unsorted(ranked.medians(small_window(self.small_size, sinogram.shape[1])))
+        dead, large, small = self.in_turn()
+        ranked = Ranked.of(dead.repaired(sinogram))
+        large.correct_ranked(ranked)
+        return ranked.unsorted(ranked.medians(small_window(small.size, sinogram.shape[1])))
 
-    def _large(self) -> LargeStripes:
-        return LargeStripes(
+    def in_turn(self) -> tuple[DeadStripes, LargeStripes, BySorting]:
+        """Return the methods that this one is made of."""
+        large = LargeStripes(
             snr=self.snr, size=self.large_size, drop_ratio=self.drop_ratio, normalise=self.normalise
         )
+        return DeadStripes(snr=self.snr, size=self.large_size), large, BySorting(size=self.small_size)

@@ -58,11 +58,9 @@ class ByFiltering:
 
     def _smooth(self, sinogram: Sinogram) -> Sinogram:
         angles, columns = sinogram.shape
-        pad = _padding(angles)
+        pad = padding(angles)
         length = angles + 2 * pad
-        signs, window = _signs(length), _gaussian(length, self.sigma)
-        # What a real signal keeps of a window is its even part.
-        even = 0.5 * (window + _reversed(window))[: length // 2 + 1]
+        signs, even = alternating(length), self.transfer(length)
         smooth = np.empty_like(sinogram)
         for start in range(0, columns, BLOCK):
             part = np.ascontiguousarray(sinogram[:, start : start + BLOCK].T, np.float64)
@@ -70,6 +68,13 @@ class ByFiltering:
             filtered = fft.irfft(fft.rfft(padded) * even, length) * signs
             smooth[:, start : start + BLOCK] = filtered[:, pad : pad + angles].T
         return smooth
+
+    def transfer(self, length: int) -> NDArray[np.float64]:
+        """Return what the low-pass keeps of each frequency of a real signal whose signs alternate."""
+        window = _gaussian(length, self.sigma)
+        # What a real signal keeps of a window is its even part.
+        even: NDArray[np.float64] = 0.5 * (window + _reversed(window))[: length // 2 + 1]
+        return even
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +129,15 @@ class ByFitting:
     def _fitted(self, sinogram: Sinogram) -> NDArray[np.float64]:
         """Return the value at each angle of a polynomial fitted to the angles around it: Savitzky-Golay."""
         angles, columns = sinogram.shape
+        transfer = self.fit_transfer(angles)
+        fitted = np.empty((angles, columns))
+        for start in range(0, columns, BLOCK):
+            part = np.ascontiguousarray(sinogram[:, start : start + BLOCK].T, np.float64)
+            fitted[:, start : start + BLOCK] = fft.idct(fft.dct(part, type=1) * transfer, type=1).T
+        return fitted
+
+    def fit_transfer(self, angles: int) -> NDArray[np.float64]:
+        """Return what the fit keeps of each cosine (angle,) along a column, mirrored at its ends."""
         if angles < fewest_angles(self.order):
             msg = (
                 f"a polynomial of order {self.order} needs at least {fewest_angles(self.order)} angles, got "
@@ -134,32 +148,33 @@ class ByFitting:
         # Columns continue mirrored at their ends, which makes the convolution a cosine transform.
         kernel = np.zeros(angles)
         kernel[: window // 2 + 1] = _polynomial_kernel(window, self.order)
-        transfer = fft.dct(kernel, type=1)
-        fitted = np.empty((angles, columns))
-        for start in range(0, columns, BLOCK):
-            part = np.ascontiguousarray(sinogram[:, start : start + BLOCK].T, np.float64)
-            fitted[:, start : start + BLOCK] = fft.idct(fft.dct(part, type=1) * transfer, type=1).T
-        return fitted
+        transfer: NDArray[np.float64] = fft.dct(kernel, type=1)
+        return transfer
 
     def _smoothed(self, fit: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return a fit (angle, column) after a low-pass in both directions, a Gaussian of the frequency."""
         angles, columns = fit.shape
-        pad = _padding(angles)
+        pad = padding(angles)
         padded = np.pad(fit, ((0, 0), (pad, pad)), mode="edge")
         padded = np.pad(padded, ((pad, pad), (0, 0)), mode="mean")
         rows, width = padded.shape
-        signs = _signs(rows)[:, None] * _signs(width)
+        signs = alternating(rows)[:, None] * alternating(width)
+        padded *= signs
+        spectrum = fft.rfft2(padded)
+        spectrum *= self.smoothing_transfer(rows, width, columns)
+        smooth: NDArray[np.float64] = fft.irfft2(spectrum, padded.shape) * signs
+        return smooth[pad : pad + angles, pad : pad + columns]
+
+    def smoothing_transfer(self, rows: int, width: int, columns: int) -> NDArray[np.float64]:
+        """Return what smoothing keeps of a real (rows, width) fit with alternating signs, padded columns."""
         along = _gaussian(rows, max(10, min(60, int(0.1 * columns))))
         across = _gaussian(width, self.sigma)
         # What a real signal keeps of a window is its even part.
         half = width // 2 + 1
         window = np.outer(along, across[:half])
         window += np.outer(_reversed(along), _reversed(across)[:half])
-        padded *= signs
-        spectrum = fft.rfft2(padded)
-        spectrum *= 0.5 * window
-        smooth: NDArray[np.float64] = fft.irfft2(spectrum, padded.shape) * signs
-        return smooth[pad : pad + angles, pad : pad + columns]
+        window *= 0.5
+        return window
 
 
 def fewest_angles(order: int) -> int:
@@ -167,7 +182,7 @@ def fewest_angles(order: int) -> int:
     return max(order + 1 + order % 2, 3)
 
 
-def _signs(length: int) -> NDArray[np.float64]:
+def alternating(length: int) -> NDArray[np.float64]:
     """Return alternating signs, which bring frequency 0 into the middle of the spectrum."""
     return np.where(np.arange(length) % 2, -1.0, 1.0)
 
@@ -183,7 +198,8 @@ def _reversed(window: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.roll(window[::-1], 1)
 
 
-def _padding(angles: int) -> int:
+def padding(angles: int) -> int:
+    """Return how far a column is continued at its ends, in angles; a fit over columns as far."""
     return min(150, int(0.1 * angles))
 
 
