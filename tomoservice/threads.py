@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -17,10 +18,11 @@ def available_threads() -> int:
 
 
 def for_each(work: Callable[[T], object], items: Iterable[T], threads: int | None = None) -> None:
-    """Call `work` with each item, on several threads; return when all are done.
+    """Call `work` with each item, on several threads, the caller's among them; return when all are done.
 
-    For work that releases the interpreter's lock: FFTs, compiled kernels. What an item raises is raised here.
-    Threads are made for the call and gone after it, so that nothing outlives a job.
+    For work that releases the interpreter's lock: FFTs, compiled kernels. What an item raises is raised here,
+    when those that had begun are done; no other begins. Threads are made for the call and gone after it, so
+    that nothing outlives a job.
 
     Parameters
     ----------
@@ -37,10 +39,27 @@ def for_each(work: Callable[[T], object], items: Iterable[T], threads: int | Non
         for item in wanted:
             work(item)
         return
-    with ThreadPoolExecutor(count, "tomoservice") as pool:
-        # Consuming the results raises what an item raised.
-        for _ in pool.map(work, wanted):
-            pass
+    left = deque(wanted)
+
+    def work_along() -> None:
+        try:
+            while True:
+                try:
+                    item = left.popleft()
+                except IndexError:
+                    return
+                work(item)
+        except BaseException:
+            # Nobody begins another item.
+            left.clear()
+            raise
+
+    with ThreadPoolExecutor(count - 1, "tomoservice") as pool:
+        helpers = [pool.submit(work_along) for _ in range(count - 1)]
+        # The caller is one of the threads: it need not be woken.
+        work_along()
+    for helper in helpers:
+        helper.result()
 
 
 def ranges(count: int, parts: int) -> list[tuple[int, int]]:
