@@ -4,6 +4,8 @@
 
     {folder}/volume.zarr          (z, y, x), fill value NaN or 0, one layer of chunks per slab
     {folder}/slabs/000007.json    marker: bounds, attempt, checksum; written after the slab's chunks
+    {folder}/machines/0a1b2c.json a machine that has computed slabs; their markers name it
+    {folder}/work/*.json          seconds per stage of each task that has computed slabs
     {folder}/attempts/000002      the attempts that have opened the store for writing
     {folder}/identity.json        what determines the pixels; slabs of another identity are not kept
     {folder}/resolution.json      what was decided once for all slabs; the first who decides is right
@@ -22,6 +24,7 @@ import json
 import os
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 
 VOLUME = "volume.zarr"
 MARKERS = "slabs"
+MACHINES = "machines"
+WORK = "work"
 ATTEMPTS = "attempts"
 IDENTITY = "identity.json"
 RESOLUTION = "resolution.json"
@@ -76,6 +81,8 @@ class SlabMarker:
     """SHA-256 of the slab's pixels: little endian, (z, y, x) in C order."""
     seconds: float = 0.0
     """How long it took to compute, if known."""
+    machine: str = ""
+    """Name of the file that describes the machine, without its ending; empty if it is not known."""
 
 
 class SlabStore:
@@ -207,6 +214,7 @@ class SlabStore:
         try:
             discarded = self.present()
             self.discard(discarded)
+            shutil.rmtree(self._folder / WORK, ignore_errors=True)
             write_durably(self._folder / IDENTITY, json.dumps(identity))
         except OSError as error:
             raise OutputError(f"{self._folder} cannot be written: {error}") from error
@@ -231,7 +239,13 @@ class SlabStore:
         path = self._folder / IDENTITY
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
-    def commit(self, slab: SlabBounds, pixels: NDArray[Any], seconds: float = 0.0) -> SlabMarker:
+    def commit(
+        self,
+        slab: SlabBounds,
+        pixels: NDArray[Any],
+        seconds: float = 0.0,
+        machine: Mapping[str, Any] | None = None,
+    ) -> SlabMarker:
         """Write a slab, make sure that it is on disk, and only then mark it as existing.
 
         Parameters
@@ -242,6 +256,8 @@ class SlabStore:
             (z, y, x), of the store's type; not modified.
         seconds : float
             How long it took to compute.
+        machine : mapping, optional
+            What computed it, as plain JSON types.
 
         Raises
         ------
@@ -259,8 +275,10 @@ class SlabStore:
         self._refuse_other()
         data = np.ascontiguousarray(pixels, dtype=self.dtype.newbyteorder("<"))
         checksum = hashlib.sha256(data.data).hexdigest()
-        marker = SlabMarker(slab.index, slab.start, slab.stop, self._attempt, checksum, round(seconds, 3))
         try:
+            name = self._describe_machine(machine) if machine else ""
+            bounds = slab.index, slab.start, slab.stop
+            marker = SlabMarker(*bounds, self._attempt, checksum, round(seconds, 3), name)
             write_layer(self._array, slab.start, data, durable=True)
             self._refuse_if_overtaken()
             self._refuse_other()
@@ -276,6 +294,45 @@ class SlabStore:
             marker = SlabMarker(**json.loads(path.read_text(encoding="ascii")))
             markers[marker.index] = marker
         return markers
+
+    def makers(self) -> list[tuple[dict[str, Any], int]]:
+        """Return the machines that computed the slabs that exist, each with the number of its slabs.
+
+        The one with most comes first. Slabs of which it is not known are not counted.
+        """
+        counts = Counter(marker.machine for marker in self.markers().values())
+        found = []
+        for name, slabs in counts.most_common():
+            with suppress(OSError, ValueError):
+                found.append((json.loads(self._machine_path(name).read_text(encoding="ascii")), slabs))
+        return found
+
+    def note_work(self, timings_s: Mapping[str, float]) -> None:
+        """Note how long the stages of a task took that has computed slabs.
+
+        Raises
+        ------
+        OSError
+            The disk refuses.
+        """
+        folder = self._folder / WORK
+        folder.mkdir(exist_ok=True)
+        # Whole or not at all, but not waited for: a power cut may cost it.
+        draft = folder / f".{uuid.uuid4().hex}.part"
+        draft.write_text(json.dumps(dict(timings_s)), encoding="ascii")
+        draft.rename(draft.with_name(f"{draft.stem[1:]}.json"))
+
+    def timings_s(self) -> dict[str, float]:
+        """Return the seconds per stage of all tasks that have computed slabs of this identity.
+
+        Those are not among them that died before they could note it, nor those of slabs that were there when
+        the store did not keep such notes.
+        """
+        total: Counter[str] = Counter()
+        for path in (self._folder / WORK).glob("*.json"):
+            with suppress(OSError, ValueError):
+                total.update(json.loads(path.read_text(encoding="ascii")))
+        return {stage: round(seconds, 3) for stage, seconds in sorted(total.items())}
 
     def present(self) -> set[int]:
         """Return the numbers of the slabs that exist."""
@@ -329,6 +386,19 @@ class SlabStore:
             with suppress(FileNotFoundError):
                 (self.path / "c" / str(index)).rename(aside)
                 shutil.rmtree(aside, ignore_errors=True)
+
+    def _describe_machine(self, machine: Mapping[str, Any]) -> str:
+        """Make sure that the store describes a machine; return the description's name."""
+        text = json.dumps(dict(machine), sort_keys=True)
+        name = hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
+        path = self._machine_path(name)
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            write_durably(path, text)
+        return name
+
+    def _machine_path(self, name: str) -> Path:
+        return self._folder / MACHINES / f"{name}.json"
 
     def _marker_path(self, index: int) -> Path:
         return self._folder / MARKERS / f"{index:06d}.json"

@@ -87,6 +87,8 @@ def test_other_versions_explain_other_bits(first: Job) -> None:
     assert not other.identical
     assert "device was NVIDIA H200 and is " in str(other)
     assert str(other).endswith("agreement to 1e-5 of the largest value is to be expected")
+    both = compared(machines=[provenance["machine"], machine], volume_checksum="0" * 64)
+    assert f"device was {' and '.join(sorted([provenance['machine']['device'], 'NVIDIA H200']))}" in str(both)
     unknown = compared(machine={}, volume_checksum="0" * 64)
     assert "because the processor or device that computed one of them was not recorded" in str(unknown)
     assert str(compared(machine={})) == "bit-identical to processed/a/b"

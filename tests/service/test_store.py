@@ -126,6 +126,38 @@ def test_a_writer_that_was_overtaken_discards_nothing(tmp_path: Path) -> None:
     assert attempts_with_slabs(tmp_path / "v") == {2}
 
 
+def test_it_is_known_which_machines_computed_it_and_how_long_they_took(tmp_path: Path) -> None:
+    pixels = volume()
+    store = filled(tmp_path / "v", pixels, order=(0,))
+    store.keep_only("axis 11.5")
+    store = filled(tmp_path / "v", pixels, order=(2,))
+    assert (store.makers(), store.timings_s()) == ([], {})
+    # As another attempt, on another host.
+    second = SlabStore.create(tmp_path / "v", SHAPE, CHUNKS, attempt=2)
+    near, far = {"host": "near", "threads": 2}, {"host": "far", "threads": 64}
+    store = SlabStore.create(tmp_path / "v", SHAPE, CHUNKS, attempt=2)
+    store.commit(SLABS[0], pixels[:8], 0.5, near)
+    store.note_work({"read": 1.0, "reconstruct": 0.25})
+    for slab in SLABS[1:]:
+        second.commit(slab, pixels[slab.start : slab.stop], 0.5, far)
+    second.note_work({"reconstruct": 0.5, "write": 0.1254})
+    reader = SlabStore.open(tmp_path / "v")
+    assert reader.makers() == [(far, 2), (near, 1)]
+    assert reader.timings_s() == {"read": 1.0, "reconstruct": 0.75, "write": 0.125}
+    reader.discard([1, 2])
+    assert reader.makers() == [(near, 1)]
+    second.keep_only("axis 12.0")
+    assert (second.makers(), second.timings_s()) == ([], {})
+
+
+def test_a_machine_whose_description_is_damaged_is_not_known(tmp_path: Path) -> None:
+    store = SlabStore.create(tmp_path / "v", SHAPE, CHUNKS)
+    store.commit(SLABS[0], volume()[:8], 0.5, {"host": "near"})
+    (description,) = (tmp_path / "v" / "machines").iterdir()
+    description.write_text("{", "ascii")
+    assert store.makers() == []
+
+
 def test_a_folder_that_is_not_there_has_no_attempts(tmp_path: Path) -> None:
     assert attempts_with_slabs(tmp_path / "nothing") == set()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import platform
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -138,11 +141,23 @@ def test_it_is_read_then_queued_and_what_was_read_is_kept(
     assert len(written) == SLABS
     assert written[200 // DEPTH] == read[200 // DEPTH]
     assert all(attempt > 0 for index, (attempt, _) in written.items() if index not in read)
+    # What was done last is told once more, after the state.
+    deadline = time.monotonic() + 10
+    while job.progress.get("slabs_done") != SLABS and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert (job.progress["slabs_done"], job.progress["slabs_total"]) == (SLABS, SLABS)
     assert np.array_equal(job.volume[:], queued.volume[:])
     assert np.array_equal(job.volume[:], truth)
     with pytest.raises(CatalogError, match="is done and cannot become queued"):
         job.queue_again()
+    provenance = job.node.refresh().metadata["provenance"]
+    assert provenance["machine"]["host"] == platform.node()
+    assert "machines" not in provenance
+    # The reader's slab and the others were computed by tasks of their own.
+    noted = list((folder_of(service.data / "volumes", *job.path.split("/")[1:]) / "work").iterdir())
+    assert len(noted) >= 2
+    spent = sum(json.loads(path.read_text("ascii"))["reconstruct"] for path in noted)
+    assert provenance["timings_s"]["reconstruct"] == pytest.approx(spent, abs=1e-3)
 
 
 def test_what_a_reader_is_told_can_be_done(

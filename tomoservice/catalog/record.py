@@ -100,7 +100,9 @@ class RerunOf(BaseModel):
     software: dict[str, str] = Field(default_factory=dict)
     """Versions of the packages."""
     machine: dict[str, Any] = Field(default_factory=dict)
-    """What computed it."""
+    """What computed it, or most of it."""
+    machines: tuple[dict[str, Any], ...] = ()
+    """All that computed it, if there were several."""
 
 
 class ReconstructionMetadata(BaseModel):

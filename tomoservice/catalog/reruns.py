@@ -183,21 +183,30 @@ def compare(record: ReconstructionRecord) -> Comparison | None:
     if earlier is None:
         return None
     provenance = _provenance(record)
-    software, machine = provenance.get("software", {}), provenance.get("machine", {})
+    software = provenance.get("software", {})
+    machine = _kinds(provenance.get("machine", {}), provenance.get("machines", ()))
+    earlier_machine = _kinds(earlier.machine, earlier.machines)
     identical = provenance["volume_checksum"] == earlier.volume_checksum
     differences = [
         f"{name} was {then.get(name) or 'absent'} and is {now.get(name) or 'absent'} now"
         for then, now, known in (
-            # Of slabs that readers have had computed, nobody records where.
-            (earlier.machine, machine, MACHINE if earlier.machine and machine else ()),
+            # Earlier versions did not record where slabs were computed that readers asked for.
+            (earlier_machine, machine, MACHINE if earlier_machine and machine else ()),
             (earlier.software, software, sorted({*earlier.software, *software})),
         )
         for name in known
         if then.get(name) != now.get(name)
     ]
-    if not identical and not (earlier.machine and machine):
+    if not identical and not (earlier_machine and machine):
         differences.append("the processor or device that computed one of them was not recorded")
     return Comparison(earlier.path, identical, tuple(differences))
+
+
+def _kinds(machine: Mapping[str, Any], machines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return what may change the last bits, of the machine or machines that computed a volume."""
+    every = machines or ([machine] if machine else [])
+    found = {name: sorted({str(one[name]) for one in every if one.get(name)}) for name in MACHINE}
+    return {name: " and ".join(kinds) for name, kinds in found.items() if kinds}
 
 
 def _earlier(record: ReconstructionRecord) -> RerunOf:

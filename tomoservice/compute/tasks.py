@@ -41,12 +41,8 @@ class Filled:
 
     computed: tuple[int, ...]
     """Numbers of the slabs that it computed; others existed already."""
-    timings_s: dict[str, float]
-    """Seconds per stage; they overlap."""
     seconds: float
     """Time that passed."""
-    machine: dict[str, Any]
-    """Host, processor and threads."""
     residuals: list[Residual] = field(default_factory=list)
     """What iterations have left of each sinogram."""
 
@@ -113,12 +109,15 @@ def _fill(
         store = _open(order, planned, attempt)
         missing = store.missing([_slab(plan, number, order) for number in sorted(slabs)])
         log = ResidualLog()
-        timings: dict[str, float] = {}
         if missing:
-            sink = _Sink(store, order, attempt, planned.identity)
+            sink = _Sink(store, order, attempt, planned.identity, machine(plan.device))
             timings = _with_less_memory(planned, line, missing, sink, log)
+            try:
+                store.note_work(timings)
+            except OSError as error:
+                logger.warning("%s: how long it took is not recorded: %s", store.folder, error)
         computed = tuple(slab.index for slab in missing)
-    return Filled(computed, timings, time.monotonic() - began, machine(plan.device), log.residuals)
+    return Filled(computed, time.monotonic() - began, log.residuals)
 
 
 def _open(order: VolumeOrder, planned: Planned, attempt: int | None) -> SlabStore:
@@ -177,9 +176,17 @@ def _with_less_memory(
 class _Sink:
     """Commits slabs."""
 
-    def __init__(self, store: SlabStore, order: VolumeOrder, attempt: int | None, identity: str) -> None:
+    def __init__(
+        self,
+        store: SlabStore,
+        order: VolumeOrder,
+        attempt: int | None,
+        identity: str,
+        made_on: dict[str, Any],
+    ) -> None:
         self.store = store
         self._identity = identity
+        self._machine = made_on
         self.began = time.monotonic()
         self._order = order
         self._attempt = attempt
@@ -195,7 +202,7 @@ class _Sink:
                     self.store = SlabStore.open(self._order.path, attempt=highest_attempt(self._order.path))
                     self.store.belong_to(self._identity)
                     self._is_overtaken = False
-                self.store.commit(slab, pixels, seconds)
+                self.store.commit(slab, pixels, seconds, self._machine)
             except ClaimLostError:
                 if self._attempt is not None:
                     raise

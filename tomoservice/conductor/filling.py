@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, wait
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from tomoservice.catalog.writer import Progress
 from tomoservice.compute.orders import VolumeOrder
@@ -68,25 +67,10 @@ class Filling:
         self._attempt = attempt
         self._missing: list[int] = []
         self._pending: dict[Begun[Filled], tuple[int, ...]] = {}
-        self._timings: Counter[str] = Counter()
-        self._machines: list[dict[str, Any]] = []
         self._slabs_per_piece = resolution.least_slabs
         self._setbacks = errand.setbacks()
         self.residuals: list[Residual] = []
         """What iterations have left of each sinogram."""
-
-    @property
-    def timings_s(self) -> dict[str, float]:
-        """Seconds per stage, of all workers together."""
-        return {stage: round(seconds, 3) for stage, seconds in self._timings.items()}
-
-    @property
-    def machine(self) -> dict[str, Any]:
-        """Host, processor and threads of the worker; of several, those of the first and the names of all."""
-        if not self._machines:
-            return {}
-        hosts = sorted({machine["host"] for machine in self._machines})
-        return self._machines[0] if len(hosts) == 1 else {**self._machines[0], "hosts": hosts}
 
     def __enter__(self) -> Self:
         return self
@@ -182,8 +166,6 @@ class Filling:
             self._setbacks.bear(error, *piece)
             return None
         self._setbacks.forget()
-        self._timings.update(filled.timings_s)
-        self._machines.append(filled.machine)
         self.residuals += filled.residuals
         if filled.computed:
             each = filled.seconds / len(filled.computed)

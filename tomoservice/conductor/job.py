@@ -26,6 +26,7 @@ from tomoservice.conductor.errands import WatchedErrand
 from tomoservice.conductor.filling import Filling
 from tomoservice.conductor.patience import persistently
 from tomoservice.conductor.raw_files import RawFiles
+from tomoservice.conductor.remains import made_by
 from tomoservice.conductor.watch import JobWatch
 from tomoservice.errors import (
     CancelledError,
@@ -161,7 +162,7 @@ def reconstruct(job: Job, watch: JobWatch) -> Progress:
         "raw_uid": job.record.run_uid,
         **raw_files.as_provenance(),
         "volume_checksum": metadata["checksum"],
-        **_provenance(resolution, filling),
+        **_provenance(resolution, store),
     }
     content = {**described, "provenance": provenance, **_follow_ups(job.settings)}
     keep_record(store.folder, job.writer.claim.reconstruction, State.DONE, content, metadata)
@@ -176,15 +177,15 @@ def _follow_ups(settings: Settings) -> dict[str, Any]:
     return {key: {"state": FollowUpState.PENDING.value, "message": ""} for key in wanted}
 
 
-def _provenance(resolution: Resolution, filling: Filling) -> dict[str, Any]:
-    """Return what was used to make a volume, and how long it took."""
+def _provenance(resolution: Resolution, store: SlabStore) -> dict[str, Any]:
+    """Return what was used to make a volume, and how long it took: in all attempts, and by readers' wish."""
     return {
         "scan": resolution.scan,
         "rotation_axis": resolution.axis,
         "software": software_versions(),
-        "machine": filling.machine,
+        **made_by(store),
         "finished": datetime.now(UTC).isoformat(),
-        "timings_s": filling.timings_s,
+        "timings_s": store.timings_s(),
     }
 
 

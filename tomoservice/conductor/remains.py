@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,10 +60,24 @@ def kept_part(folder: Path, record: ReconstructionRecord) -> dict[str, Any] | No
             "notes": resolution["notes"],
             "slab_checksums": {str(number): marker.checksum for number, marker in sorted(markers.items())},
             "software": software_versions(),
-            "host": platform.node(),
+            **made_by(store),
+            "timings_s": store.timings_s(),
             "stopped": datetime.now(UTC).isoformat(),
         },
     }
+
+
+def made_by(store: SlabStore) -> dict[str, Any]:
+    """Return what a record says of the machines that computed the slabs of a store.
+
+    `machine` is the one that computed most of them, empty if that is not known; if there are several,
+    `machines` has all, each with its number of slabs.
+    """
+    makers = store.makers()
+    said: dict[str, Any] = {"machine": makers[0][0] if makers else {}}
+    if len(makers) > 1:
+        said["machines"] = [{**machine, "slabs": slabs} for machine, slabs in makers]
+    return said
 
 
 def keep_stopped(folder: Path, node: Any, kept: dict[str, Any]) -> None:
