@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -110,6 +111,7 @@ class GridTables(NamedTuple):
     """(column, 2): first row of a slice that is wanted, and the one after the last."""
 
 
+@cache
 def good_length(least: float) -> int:
     """Return the smallest number from `least` on that is 4 times a product of 2, 3 and 5."""
     number = max(math.ceil(least / 4), 1)

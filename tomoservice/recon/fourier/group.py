@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tomoservice.recon.base import Padding, ReconstructionOptions, Slab
 from tomoservice.recon.fourier.geometry import Group
-from tomoservice.recon.fourier.response import Kernels, Response, Span, make_response
+from tomoservice.recon.fourier.response import Kernels, Response, Span, make_factors, make_response
 from tomoservice.recon.fourier.workspace import LANES
 from tomoservice.recon.half_acquisition import overlap_weights
 
@@ -136,8 +136,8 @@ class GroupMaker:
             factors = response.shifts(axes)
         elif np.ptp(axes):
             distinct, which = np.unique(axes, return_inverse=True)
-            own = [self.response(distinct[k : k + 1]).factor for k in range(len(distinct))]
-            factors = np.stack(own, axis=1)[:, which]
+            spans = [Span(self._columns, self._reach, axis, axis) for axis in map(float, distinct)]
+            factors = make_factors(spans, self._kernels).T[:, which]
         else:
             return _parts(response.factor), np.empty((0, 2, LANES), np.float32), edges
         first, second = factors[:, : LANES // 2], factors[:, LANES // 2 :]

@@ -11,6 +11,7 @@ slices by what is lost in spreading them: some thousandths of the largest grey v
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +49,7 @@ class Response:
     def shifts(self, axes: NDArray[np.float64]) -> NDArray[np.complex128]:
         """Return (frequency, axis), by what to multiply for other axes."""
         frequency = (np.arange(self.length) - self.length // 2) / self.length
-        shifts: NDArray[np.complex128] = np.exp(2j * np.pi * frequency[:, None] * (axes - self.axis))
-        return shifts
+        return turned(frequency[:, None] * (axes - self.axis))
 
     def shifted(self, axis: float) -> Response:
         """Return the same for another axis."""
@@ -131,23 +131,67 @@ def make_response(
     kernels
         Keeps what responses for other axes share.
     """
+    kept = kernels or Kernels(options)
     length = span.length
-    low, high = span.differences
-    far = max(-low, high) + length + span.columns
-    kernel = (kernels or Kernels(options))(2 * good_length(far))
-    cyclic = _wrapped(kernel, low, high, length)
-    frequency = fft.fftshift(fft.fftfreq(length))
-    shift = np.exp(2j * np.pi * frequency * span.lowest) / length
-    # The last frequency has no partner.
-    shift[0] = 0
-    factor = fft.fftshift(fft.fft(cyclic)) * shift
+    (factor,) = make_factors([span], kept)
     if not edges:
         return Response(length, span.lowest, factor)
-    continued = [
-        fft.fftshift(fft.fft(_wrapped(side, *_samples(span), length))) * shift
-        for side in _continuations(kernel, span.columns)
+    low, high = (np.array([end]) for end in _samples(span))
+    sides = [
+        _wrapped(side, low, high, length) for side in _continuations(kept(_kernel_length(span)), span.columns)
     ]
-    return Response(length, span.lowest, factor, np.stack(continued))
+    continued = _spectra(np.concatenate(sides)) * _to_axis(length, np.array([span.lowest]))
+    return Response(length, span.lowest, factor, continued)
+
+
+def make_factors(spans: Sequence[Span], kernels: Kernels) -> NDArray[np.complex128]:
+    """Return for some axes, each at the ``lowest`` of a span of the same length, the `Response.factor`.
+
+    Returns
+    -------
+    (axis, frequency) complex128 array
+    """
+    length = spans[0].length
+    # Axes within the same pixel share what is transformed, and most axes the kernel.
+    alike = {span.differences: _kernel_length(span) for span in spans}
+    spectra: dict[tuple[int, int], NDArray[np.complex128]] = {}
+    for kernel_length in set(alike.values()):
+        several = [differences for differences, own in alike.items() if own == kernel_length]
+        low, high = np.array(several).T
+        cyclic = _wrapped(kernels(kernel_length), low, high, length)
+        spectra.update(zip(several, _spectra(cyclic), strict=True))
+    factors = _to_axis(length, np.array([span.lowest for span in spans]))
+    for number, span in enumerate(spans):
+        factors[number] *= spectra[span.differences]
+    return factors
+
+
+def turned(turns: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Return ``exp(2 pi i turns)``."""
+    angles = 2 * np.pi * turns
+    numbers = np.empty(angles.shape, np.complex128)
+    # Several times as fast as the exponential function of complex numbers.
+    np.cos(angles, out=numbers.real)
+    np.sin(angles, out=numbers.imag)
+    return numbers
+
+
+def _to_axis(length: int, axes: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Return (axis, frequency) what shifts each axis to sample 0, and undoes the transform's scale."""
+    shifts = turned(axes[:, None] * fft.fftshift(fft.fftfreq(length))) / length
+    # The last frequency has no partner.
+    shifts[:, 0] = 0
+    return shifts
+
+
+def _spectra(cyclic: NDArray[np.float64]) -> NDArray[np.complex128]:
+    spectra: NDArray[np.complex128] = fft.fftshift(fft.fft(cyclic, axis=1), axes=1)
+    return spectra
+
+
+def _kernel_length(span: Span) -> int:
+    low, high = span.differences
+    return 2 * good_length(max(-low, high) + span.length + span.columns)
 
 
 def _samples(span: Span) -> tuple[int, int]:
@@ -163,17 +207,20 @@ def _long_kernel(options: ReconstructionOptions, length: int) -> NDArray[np.floa
     return kernel
 
 
-def _wrapped(values: NDArray[np.float64], low: int, high: int, length: int) -> NDArray[np.float64]:
-    """Return `length` places of a longer cyclic array, `low` to `high` among them, as a cyclic array.
+def _wrapped(
+    values: NDArray[np.float64], low: NDArray[np.int64], high: NDArray[np.int64], length: int
+) -> NDArray[np.float64]:
+    """Return `length` places of a longer cyclic array, `low` to `high` among them, as cyclic arrays.
 
-    The rest fades from what follows `high` to what precedes `low`.
+    The rest fades from what follows `high` to what precedes `low`; one array for each of both.
     """
-    place = np.arange(low, low + length)
-    after = np.clip((place - high) / max(length - (high - low), 1), 0, 1)
+    low, high = low[:, None], high[:, None]
+    place = low + np.arange(length)
+    after = np.clip((place - high) / np.maximum(length - (high - low), 1), 0, 1)
     part = np.sin(0.5 * np.pi * after) ** 2
     chosen = (1 - part) * values[place % len(values)] + part * values[(place - length) % len(values)]
-    cyclic = np.empty(length)
-    cyclic[place % length] = chosen
+    cyclic = np.empty(chosen.shape)
+    np.put_along_axis(cyclic, place % length, chosen, axis=1)
     return cyclic
 
 
