@@ -27,6 +27,7 @@ from tomoservice.pipeline import ResidualLog, Slab
 from tomoservice.store import SlabStore, highest_attempt, keep_resolution, read_resolution, set_aside
 
 SHAPE, CHUNKS = (16, 8, 8), (8, 8, 8)
+MACHINE = {"host": "here"}
 FIRST, SECOND = Slab(0, 0, 8), Slab(1, 8, 16)
 
 
@@ -41,7 +42,7 @@ def pixels(value: float) -> np.ndarray:
 def reader(folder: Path, identity: str) -> _Sink:
     store = SlabStore.create(folder, SHAPE, CHUNKS, attempt=0)
     store.belong_to(identity)
-    return _Sink(store, order(folder), None, identity)
+    return _Sink(store, order(folder), None, identity, MACHINE)
 
 
 def test_a_reader_goes_on_in_the_name_of_whoever_claims(tmp_path: Path) -> None:
@@ -50,6 +51,7 @@ def test_a_reader_goes_on_in_the_name_of_whoever_claims(tmp_path: Path) -> None:
     SlabStore.create(folder, SHAPE, CHUNKS, attempt=1).keep_only("same")
     sink(FIRST, pixels(1.0))
     assert SlabStore.open(folder).markers()[0].attempt == 1
+    assert SlabStore.open(folder).makers() == [(MACHINE, 1)]
 
 
 def test_a_reader_opens_the_store_while_it_is_claimed(
@@ -90,7 +92,7 @@ def test_a_claim_between_opening_the_store_and_looking_at_it(
     monkeypatch.setattr(SlabStore, "belong_to", claimed_first)
     store = _open(order(folder), planned, None)
     assert claims == []
-    sink = _Sink(store, order(folder), None, "same")
+    sink = _Sink(store, order(folder), None, "same", MACHINE)
     # once while its pixels were computed, and again while it opens the store anew
     SlabStore.open(folder, attempt=3)
     claims.append(4)
@@ -124,7 +126,7 @@ def test_a_worker_of_an_overtaken_claim_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "volume"
     store = SlabStore.create(folder, SHAPE, CHUNKS, attempt=1)
     store.keep_only("same")
-    sink = _Sink(store, order(folder), 1, "same")
+    sink = _Sink(store, order(folder), 1, "same", MACHINE)
     SlabStore.open(folder, attempt=2)
     with pytest.raises(ClaimLostError):
         sink(SECOND, pixels(1.0))

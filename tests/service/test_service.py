@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -34,7 +36,7 @@ from tomoservice.catalog.states import State
 from tomoservice.client import Tomo
 from tomoservice.errors import ServiceUnavailableError, SettingsError
 from tomoservice.service.app import tiled_configuration
-from tomoservice.service.running import RunningService, running_service
+from tomoservice.service.running import RunningService, _send, running_service
 from tomoservice.service.server import _listen, serve
 from tomoservice.service.supervisor import ConductorSupervisor
 from tomoservice.settings import load_settings
@@ -312,3 +314,33 @@ def test_ctrl_c_is_an_orderly_end_without_a_word_too_many(tmp_path: Path) -> Non
     assert not (tmp_path / "service.json").exists()
     # What a person reads in the terminal is ours, line by line.
     assert [line for line in said if not re.search(r"^starting|INFO tomoservice\.", line)] == []
+
+
+def test_it_starts_while_a_library_writes_to_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Channel Access does in a session: in C, where Python's lock is not held."""
+    library, started = ctypes.CDLL(None), threading.Event()
+
+    def write() -> None:
+        while not started.is_set():
+            for number in range(200):
+                library.setenv(b"TOMOSERVICE_NOISE_%d" % number, b"1", 1)
+            for number in range(200):
+                library.unsetenv(b"TOMOSERVICE_NOISE_%d" % number)
+
+    writer = threading.Thread(target=write)
+
+    def quietly(*given: Any) -> None:
+        # The child runs. Nobody else in this process can read what is written at the same time.
+        started.set()
+        writer.join()
+        _send(*given)
+
+    monkeypatch.setattr("tomoservice.service.running._send", quietly)
+    writer.start()
+    try:
+        with running_service(tmp_path / "data") as service:
+            assert httpx.get(f"{service.uri}/api/v1/", timeout=30).status_code == 200
+    finally:
+        started.set()

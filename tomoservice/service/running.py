@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -73,6 +74,9 @@ def running_service(
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
+            # A copy: in a session, Channel Access may just be writing to the environment of this process,
+            # and what is being moved then cannot be handed on ("Bad address").
+            env=dict(os.environ),
             # Ctrl-C belongs to the parent, which stops its child in order.
             start_new_session=True,
         )
